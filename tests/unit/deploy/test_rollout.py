@@ -23,7 +23,7 @@ from support.fake_triton import fake_triton, said, words
 from support.gateways import http_client, tokenizer
 from support.ports import refusing
 from support.prometheus import program, selectors
-from support.scripted_http import STREAM, answer
+from support.scripted_http import STREAM, Step, answer
 from support.versions import Users, Version, stream, streamed, version
 from support.waiting import wait_for_end
 from trtbuild.errors import BuildError, ServerError, UnsupportedError, UsageError
@@ -318,6 +318,44 @@ def test_the_old_gateway_ends_under_streams_and_cuts_none(tmp_path: Path, promet
             assert await process.wait() == 143
             assert sum(cut for _, cut in counts) == 0
             assert sum(whole for whole, _ in counts) >= 32
+
+    asyncio.run(run())
+
+
+@pytest.mark.nightly
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [answer(b'{"error": "the lookup table is missing"}', 400)],  # as Triton of a failing model
+        [STREAM, said("a"), "close"],  # after the first token, under status 200
+    ],
+    ids=["refused", "cut"],
+)
+def test_what_only_the_gateway_sees_rolls_back(
+    tmp_path: Path, prometheus: None, broken: list[Step]
+) -> None:
+    async def run() -> None:
+        async with (
+            fake_triton(m=words("a", "b")) as good,
+            fake_triton(m=broken) as bad,
+            gateway(tmp_path / "old", good.url) as (old, _),
+            gateway(tmp_path / "new", bad.url) as (new, _),
+        ):
+            body = json.dumps({"model": "m", "prompt": "x", "stream": True}).encode()
+            plan = plan_for(Version(old, []), Version(new, []), steps="[50]", pause=60)
+            watched = Watched(replace(plan, patience=60))
+            watched.over.set()
+            over = asyncio.Event()
+            address = f"127.0.0.1:{plan.listen[1]}"
+            user = asyncio.create_task(streamed(address, over.is_set, body))
+            async with asyncio.timeout(120):
+                await watched.run()
+            over.set()
+            await asyncio.gather(user, return_exceptions=True)
+            assert watched.result is not None
+            assert not watched.result.promoted
+            assert "errors" in watched.result.last.failed
 
     asyncio.run(run())
 
