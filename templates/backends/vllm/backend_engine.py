@@ -173,7 +173,9 @@ class Engine:
             await backend_images.decode(live.request)
             prompt, params, lora = self._arguments.of(live.request)
             live.expects(params)
-            collector = await self._llm.add_request(request_id, prompt, params, lora_request=lora)
+            collector = await self._llm.add_request(
+                request_id, prompt, params, lora_request=lora, trace_headers=live.request.trace
+            )
         except Exception as error:
             self.fail(live, error)
             return

@@ -56,6 +56,7 @@ class Generate:
     lora_name: str | None
     wanted: Wanted
     images: list = field(default_factory=list)  # base64; pictures once they are decoded
+    trace: dict | None = None
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Embed:
     prompt: typing.Any
     pooling: dict
     wanted: Wanted
+    trace: dict | None = None
 
 
 def text(value, name):

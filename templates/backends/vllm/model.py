@@ -25,6 +25,8 @@ import backend_tensors  # noqa: E402
 import triton_python_backend_utils as pb_utils  # noqa: E402
 
 _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+# Without a trace vLLM would begin one of its own. https://www.w3.org/TR/trace-context/#trace-flags
+_UNSAMPLED = {"traceparent": f"00-{1:032x}-{1:016x}-00"}
 
 
 class TritonPythonModel:
@@ -67,6 +69,7 @@ class TritonPythonModel:
         labels = {"model": args["model_name"], "version": args["model_version"]}
         wanted = backend_settings.flag(config, "REPORT_CUSTOM_METRICS")
         metrics = backend_metrics.open_metrics(labels, engine_args, self._log) if wanted else None
+        self._traced = bool(engine_args.otlp_traces_endpoint)
         # vLLM's own loggers write to a registry and a log that nobody reads here.
         engine_args.disable_log_stats = True
         self._unloads = backend_settings.flag(config, "ENABLE_VLLM_HEALTH_CHECK")
@@ -92,10 +95,18 @@ class TritonPythonModel:
                     tensor.name(): tensor.as_numpy().reshape(-1) for tensor in request.inputs()
                 }
                 parsed = backend_request.parse(inputs, request.parameters())
+                parsed.trace = self._trace_of(request)
             except backend_request.RequestError as error:
                 sender.send(backend_response.failure("INVALID_ARG", str(error)), _FINAL)
             else:
                 self._engine.submit(parsed, sender)
+
+    def _trace_of(self, request):
+        """The headers that make the engine's span one of the request's trace."""
+        if not self._traced:
+            return None
+        context = request.trace().get_context()
+        return json.loads(context) if context else _UNSAMPLED
 
     def is_ready(self):
         """What newer servers answer to v2/models/<model>/ready; older ones never ask.
