@@ -4,7 +4,7 @@
 
 Windows are drawn, so the truth is known. A text belongs to a topic: its embedding is the topic's
 direction plus noise, its words come from the topic's vocabulary. Topics, and how often each comes,
-are drawn anew in each run. Fails if the 5 % level is not held, or if 10 % of a new topic are found
+are drawn again in each run. Fails if the 5 % level is not held, or if 10 % of a new topic are found
 in less than nine of ten windows.
 """
 

@@ -2,7 +2,7 @@
 
     python benchmarks/mock_generate_stream.py PORT TICK
 
-The prompt is ``TICKS AT_ONCE``: so many writes of so many events each; 0 writes nothing for ever.
+The prompt is ``TICKS AT_ONCE``: so many writes of so many events each; 0 writes nothing forever.
 ``GET /left`` returns the monotonic time at which a client last closed a stream that had not ended.
 """
 

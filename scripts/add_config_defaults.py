@@ -77,7 +77,7 @@ print(json.dumps({"source": f"transformers {transformers.__version__}", "familie
 
 def main() -> None:
     """Write the table."""
-    # vLLM spells some otherwise than transformers (PhiMoEForCausalLM).
+    # vLLM spells some differently than transformers (PhiMoEForCausalLM).
     named = {name.lower() for name in (*families.architectures(), *WRAPPED)}
     asked = {"architectures": sorted(named), "keys": [*dict.fromkeys(families.SIZES)]}
     command = [str(runtime.ensure().python), "-c", ASK]

@@ -14,7 +14,7 @@ _REQUIRED = "text_input"
 
 
 def module() -> str:
-    """The whole module, with the tables anew; its functions stay as they are."""
+    """The whole module, with new tables; its functions stay as they are."""
     tensors = tomllib.loads((_TEMPLATES / "vllm" / "tensors.toml").read_text(encoding="utf-8"))
     lines = ["INPUTS = (\n"]
     lines += [

@@ -211,7 +211,7 @@ def _rows(
     """The objects of files with their places. A last line that its writer has not ended yet is
     left out."""
     for path in files:
-        shown.step(f"Reading {path}")
+        shown.step(f"reading {path}")
         try:
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):

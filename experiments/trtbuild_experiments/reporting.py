@@ -194,7 +194,7 @@ class _Judge:
         pairs = [(metric, variant) for metric in metrics for variant in variants]
         found = []
         for metric, variant in pairs:
-            shown.step(f"Comparing {metric.text} of {variant}")
+            shown.step(f"comparing {metric.text} of {variant}")
             found.append(self._difference(metric, variant))
         judged = [self._interval(one, pair[1]) for one, pair in zip(found, pairs, strict=True)]
         return tuple(

@@ -29,7 +29,7 @@ class ExperimentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """One experiment.
 
     Attributes:
-        name: Its name; another name divides the users anew.
+        name: Its name; another name divides the users again.
         unit: Who keeps a variant: ``user`` (of the request's body), ``api_key``, or
             ``header:NAME``.
         variants: By name; the first is what users get now.

@@ -1,4 +1,4 @@
-"""The option that writes golden files anew."""
+"""The option that rewrites golden files."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write golden files anew")
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files")

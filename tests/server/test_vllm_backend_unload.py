@@ -1,7 +1,7 @@
 """Engines that die, models that are unloaded: no process of theirs stays behind.
 
 The server is one on which no stream was cancelled: after that Triton 24.10 now and then keeps a
-model that is unloaded for ever (ADR 54).
+model that is unloaded forever (ADR 54).
 """
 
 from __future__ import annotations

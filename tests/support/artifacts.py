@@ -36,7 +36,7 @@ def write_repository(root: Path, *names: str, weights: int = WEIGHTS) -> Path:
 
 
 def lock_repository(root: Path, *names: str) -> None:
-    """Write the lock anew, as a conversion would."""
+    """Rewrite the lock, as a conversion would."""
     lockfile.write(root, Lock({name: _locked(root, name) for name in names}))
 
 

@@ -55,7 +55,7 @@ class _Data:
 class FakeEngine:
     """A row of a text: how many tokens it has, and ``width - 1`` zeros.
 
-    A text with token HANGS waits for ever, KILLS kills the engine, REFUSED is refused.
+    A text with token HANGS waits forever, KILLS kills the engine, REFUSED is refused.
     """
 
     switch = "use_activation"

@@ -79,7 +79,7 @@ class Speech:
         made = self._model.generate(
             inputs,
             return_timestamps=request.timestamps,
-            force_unique_generate_call=True,  # else a model can go over one second for ever
+            force_unique_generate_call=True,  # else a model can go over one second forever
             **more,
         )
         row: list[int] = getattr(made, "sequences", made)[0].tolist()

@@ -222,7 +222,7 @@ def _commit(
 def _set_tag(api: HfApi, repo: str, tag: str, commit: str) -> None:
     """Set or move a tag; ``latest`` is the branch.
 
-    The hub cannot move a tag: it is deleted and made anew, and made as it was if that fails.
+    The hub cannot move a tag: it is deleted and created again, or restored if that fails.
     """
     if tag == DEFAULT_TAG:
         return

@@ -118,7 +118,7 @@ def show(options: RunOptions, task: TaskOptions, start: Start, output: Output) -
 
 def _require_one_source(given: Given, task: TaskOptions, start: Start) -> None:
     """Raise UsageError unless all options come from the command line, or from a job, which has all
-    but ``--new``: it would begin anew each time that a scheduler runs it."""
+    but ``--new``: it would start again each time that a scheduler runs it."""
     if not start.job:
         for name in ("out", "target"):
             if not getattr(given, name):

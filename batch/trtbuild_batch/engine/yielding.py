@@ -137,7 +137,7 @@ class Yielding:
         before, self._load = self._load, load
         previous, self._ours = self._ours, ours
         if before is None or before.firsts is None or load.firsts < before.firsts:
-            self._counted = load.firsts - ours.asked + ours.in_flight  # a new server counts anew
+            self._counted = load.firsts - ours.asked + ours.in_flight  # a new server starts at zero
             before = load
         same = bool(ours.in_flight) == bool(previous.in_flight)
         self._looks = self._looks + 1 if same else 1

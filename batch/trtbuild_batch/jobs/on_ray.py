@@ -51,7 +51,7 @@ def run(
         name = "new" if options.new else "claim" if options.claim else "partition"
         raise UsageError(
             f"--{name} and --engine ray exclude each other",
-            fix="leave it out: the tasks divide the job; to begin anew, choose another directory",
+            fix="leave it out: the tasks divide the job; to start again, choose another directory",
         )
     out = str(place(options.out))
     given = preparing.memory(options, task)

@@ -221,5 +221,5 @@ def damaged(where: Place, error: Exception) -> BuildError:
     """Return the error for a part that cannot be read."""
     return BuildError(
         f"{where} is not a part that trtbuild wrote, or it is damaged: {error}",
-        fix="remove it and run the command again: its rows are computed anew",
+        fix="remove it and run the command again: its rows are computed again",
     )

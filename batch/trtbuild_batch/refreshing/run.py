@@ -184,7 +184,7 @@ class _Refresh:
                 there = sink.holds(base.number)
             if not there:
                 raise BuildError(
-                    f"{self.known.sink} has lost its vectors, or was made anew by others",
+                    f"{self.known.sink} has lost its vectors, or was created again by others",
                     where=str(self.folder),
                     fix="restore them, or embed all rows again with --new",
                 )
@@ -234,7 +234,7 @@ class _Refresh:
         commits = self.known.commits + 1
         name = f"_digests-{commits}.parquet"
         old = None if fresh else self.folder / self.known.digests
-        with self._opened() as sink:  # anew: a connection would not outlive hours of embedding
+        with self._opened() as sink:  # a new one: a connection would not outlive hours of embedding
             applier.apply(sink, old, self.folder / name, self.progress)
         stale = self.known.stale
         if current and fresh:

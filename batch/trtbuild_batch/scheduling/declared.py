@@ -18,7 +18,7 @@ _Options = TypeVar("_Options", RunOptions, TaskOptions, RefreshOptions)
 _NAMED = ("inputs", "out", "target", "model", "prompt", "embed", "rerank", "documents", "id",
           "keep", "sink")  # fmt: skip
 """Options that are keys of a job; all others are in its section ``options``, but for ``new``: a job
-that runs every night would begin anew every night."""
+that runs every night would start again every night."""
 
 
 @dataclass(frozen=True, slots=True)

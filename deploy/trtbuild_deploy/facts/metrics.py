@@ -114,7 +114,7 @@ def metrics_of(exporters: Exporters) -> Metrics:
     sources = [row for row in table["source"] if _exports(row, exporters)]
     families = {family.name: family for row in sources for family in _families(row)}
     unread = dict.fromkeys(
-        f"the metrics of {row['name']} were read up to {row['read_until']}, not for "
+        f"the metrics of {row['name']} are known up to {row['read_until']}; this is "
         f"{exporters.release}"
         for row in sources
         if exporters.release > row.get("read_until", exporters.release)

@@ -90,7 +90,8 @@ def _asked(client: LLMClient, number: int, one: GoldenPrompt) -> Step:
     try:
         text = client.answer(one.model, one.prompt, sampling, timeout=_SECONDS).text
     except ServerError as error:
-        return Step(name, False, shown(f"{error.what} {error.where}"), "see the server's log")
+        said = f"{error.what}: {error.where}".removesuffix(": ")
+        return Step(name, False, shown(said), "see the server's log")
     lacking = [part for part in one.contains if part not in text]
     found = [part for part in one.excludes if part in text]
     if not lacking and not found:

@@ -96,7 +96,7 @@ def _failed(name: str, error: ServerError) -> Step:
         fix = "serve this repository at --url, or name the server that does; see its log"
     elif getattr(error, "status", 0) in (404, 405, 501):
         fix = "check --url: what answers there is not the HTTP port of a Triton"
-    return Step(name, False, shown(f"{error.what} {error.where}"), fix)
+    return Step(name, False, shown(f"{error.what}: {error.where}".removesuffix(": ")), fix)
 
 
 def _pages(addresses: Addresses) -> dict[str, str]:

@@ -64,7 +64,7 @@ class Watchdog(Collector):
         gateway.metrics.registry.register(self)
 
     async def run(self) -> None:
-        """Sample for ever."""
+        """Sample forever."""
         while True:
             with contextlib.suppress(Exception):  # a look that fails is repeated
                 await self.look()

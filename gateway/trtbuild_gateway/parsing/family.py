@@ -111,7 +111,7 @@ class Family:
         anchors: What the chat template writes before the model's own text.
         regions: The stretches of text.
         drop: Literals that are not part of the answer.
-        restart: Literals after which the answer begins anew, as at its start.
+        restart: Literals after which the answer begins again, as at its start.
         header_end, header_abort: What ends a header and what makes it void, in a family where
             every message begins with a header.
         trim: Which text loses the white space next to markers, since it belongs to them.

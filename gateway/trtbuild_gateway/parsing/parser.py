@@ -19,7 +19,7 @@ _SPACE = " \t\r\n"
 _LONGEST_GAP = 256  # characters of white space before a bare call or a trailing marker
 _LONGEST_HEADER = 2048
 _MARKER = 3  # a cut answer that ends in so much of a marker was cut inside it
-_SECOND_LOOKS = 8  # texts after doubtful ends that are parsed anew, at the end of an answer
+_SECOND_LOOKS = 8  # texts after doubtful ends that are parsed again, at the end of an answer
 
 
 class FamilyParser:

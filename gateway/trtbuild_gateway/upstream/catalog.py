@@ -148,7 +148,7 @@ class Catalog:
         self._state = state
 
     async def watch(self) -> None:
-        """Refresh for ever."""
+        """Refresh forever."""
         while True:
             with contextlib.suppress(Exception):  # a look that fails is repeated
                 await self.refresh()

@@ -22,5 +22,5 @@ def names_a_rule(model: Model) -> Problems:
     """A comment that suppresses nothing today may hide a fault later. An id that no rule has is
     a warning, since what it was meant to hide is not hidden."""
     for line, code in unknown_codes(read_comments(model.text or "")):
-        message = f"no rule is called {code!r} or begins so"
+        message = f"no rule has the id {code!r}, and none begins with it"
         yield Problem(message, Position(line, 1), severity=Severity.WARNING)

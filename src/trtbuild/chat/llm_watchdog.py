@@ -64,7 +64,7 @@ class _Deadline:
                 time.sleep(0.001)
 
     def enforce(self) -> None:
-        """Raise an error in the thread; its loop would occupy a core for ever."""
+        """Raise an error in the thread; its loop would occupy a core forever."""
         try:
             self.claim.pop()
         except IndexError:

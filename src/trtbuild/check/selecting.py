@@ -86,7 +86,7 @@ def known_code(code: str, where: str) -> str:
     near = difflib.get_close_matches(code, sorted(names), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
-        f"no rule is called {code!r} or begins so",
+        f"no rule has the id {code!r}, and none begins with it",
         where=where,
-        fix=f"{hint}'trtbuild rules' lists them; TRT2 means all that begin so",
+        fix=f"{hint}'trtbuild rules' lists them; TRT2 means all rules that begin with it",
     )

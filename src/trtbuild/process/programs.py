@@ -95,7 +95,7 @@ def _watch(leader: int) -> None:
     """Start a shell that ends a session after its leader, however that ends.
 
     A stub of Triton's Python backend that is in a call to its server when that is killed waits for
-    the answer for ever.
+    the answer forever.
     """
     for child in _children.values():
         child.poll()  # the shells of servers that ended

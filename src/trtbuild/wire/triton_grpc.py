@@ -241,7 +241,7 @@ class TritonGrpc:
 async def ended(stream: AsyncGenerator[bytes, None]) -> None:
     """Wait a moment until the server has ended a stream after its error.
 
-    Triton 24.10 may keep a model for ever that is unloaded after one of its streams was cancelled.
+    Triton 24.10 may keep a model forever that is unloaded after one of its streams was cancelled.
     """
     with contextlib.suppress(TimeoutError, WireError):
         async with asyncio.timeout(_END_SECONDS):

@@ -284,7 +284,7 @@ class Engine:
         """Tell the model once no request is being answered, or after a few seconds.
 
         A server that frees a model's last request while it unloads that model waits for itself,
-        for ever: the stub and its shared memory would stay.
+        forever: the stub and its shared memory would stay.
         """
         until = time.monotonic() + _MOURN_SECONDS
         while time.monotonic() < until and time.monotonic() - self._refused < _QUIET_SECONDS:

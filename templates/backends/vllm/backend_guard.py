@@ -1,9 +1,9 @@
 """Nothing of an engine outlives the stub that started it, and no stub its server.
 
 vLLM's engine waits for its frontend without noticing that it is gone: after ``kill -9`` of the
-server the process would keep its memory for ever, and so may what TensorRT-LLM starts, whose models
+server the process would keep its memory forever, and so may what TensorRT-LLM starts, whose models
 have a copy of this file. A stub that misses its server ends itself, but not from within a call to
-it: whoever writes a metric then waits for the answer for ever, and Python's lock with it.
+it: whoever writes a metric then waits for the answer forever, and Python's lock with it.
 """
 
 import contextlib

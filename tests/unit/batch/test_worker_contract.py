@@ -256,7 +256,7 @@ def test_a_message_that_ends_its_workers_is_a_dead_letter(
 
 
 def test_whatever_headers_a_message_has_it_is_published_or_too_large(running: Broker) -> None:
-    """Another broker may have taken them, and a message must not keep a worker for ever."""
+    """Another broker may have taken them, and a message must not keep a worker forever."""
     name = f"headers{os.getpid()}"
     running.create(name)
     odd = {"user id": "a\nb", "größe": "ü", "correlation_id": "c" * 300, "n" * 300: "long"}

@@ -1,4 +1,4 @@
-"""Headers of one broker that another one does not take: they must not hold a message for ever."""
+"""Headers of one broker that another one does not take: they must not hold a message forever."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_a_wrong_code_suggests_one_of_its_family() -> None:
     with pytest.raises(UsageError) as caught:
         known_code("GW210", "--select")
     assert "did you mean GW201?" in caught.value.fix
-    with pytest.raises(UsageError, match="no rule is called 'DEP'"):
+    with pytest.raises(UsageError, match="no rule has the id 'DEP'"):
         known_code("DEP", "--select")
 
 

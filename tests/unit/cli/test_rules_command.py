@@ -61,7 +61,7 @@ def test_json() -> None:
 
 
 def test_an_unknown_rule() -> None:
-    with pytest.raises(UsageError, match="no rule is called 'TRT309x'"):
+    with pytest.raises(UsageError, match="no rule has the id 'TRT309x'"):
         CliRunner().invoke(app, ["rules", "TRT309x"], catch_exceptions=False)
 
 

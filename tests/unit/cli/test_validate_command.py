@@ -105,7 +105,7 @@ def test_several_repositories() -> None:
     ("args", "what"),
     [
         (("--format", "xml"), "unknown --format 'xml'"),
-        (("--select", "TRTX"), "no rule is called 'TRTX'"),
+        (("--select", "TRTX"), "no rule has the id 'TRTX'"),
         (("--triton", "1.0"), "unknown Triton release '1.0'"),
         (("--model", "x"), "there is no model 'x'"),
         (("--update-baseline",), "--update-baseline needs a file"),
@@ -168,7 +168,7 @@ def test_flags_come_before_the_section() -> None:
     [
         ("validate: {ignroe: [TRT504]}", "unknown key 'validate.ignroe': did you mean 'ignore'?"),
         ("validate: {ignore: TRT504}", "'validate.ignore' must be"),
-        ("validate: {ignore: [TRT5x]}", "no rule is called 'TRT5x'"),
+        ("validate: {ignore: [TRT5x]}", "no rule has the id 'TRT5x'"),
         ("validate: {gpus: -1}", "'validate.gpus' must be"),
         ("validate: {severity: {TRT303: bad}}", "'validate.severity.TRT303' must be"),
         ("validate: {", "the recipe is not YAML"),

@@ -136,7 +136,7 @@ def test_labels_of_the_caller_narrow_every_series() -> None:
 def test_a_newer_release_than_was_read_is_said() -> None:
     metrics = metrics_of(Exporters(frozenset({"vllm"}), "26.07"))
     assert metrics.unread == (
-        "the metrics of NVIDIA's vLLM backend were read up to 26.01, not for 26.07",
+        "the metrics of NVIDIA's vLLM backend are known up to 26.01; this is 26.07",
     )
 
 

@@ -205,7 +205,7 @@ def test_the_command_says_which_alerts_are_missing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "no alert TritonQueueLong: no gauge of the queue is exported" in done.stderr
     assert "no alert TritonErrors: deploy the gateway" in done.stderr
-    assert "nobody hears the alerts of severity page: give 'observe.page'" in done.stderr
+    assert "alerts of severity page reach nobody: set 'observe.page'" in done.stderr
     same = trtbuild("deploy", "diff", repo, "-o", tmp_path / "out", "--check")
     assert same.returncode == 0, same.stdout
 

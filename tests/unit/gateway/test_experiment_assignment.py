@@ -68,7 +68,7 @@ def test_weights_are_shares_and_experiments_are_independent() -> None:
     assert {variant_of(experiment({"a": 0, "b": 1}), unit) for unit in UNITS[:100]} == {"b"}
     other = msgspec.structs.replace(one, name="other")
     both = sum(variant_of(one, u) == variant_of(other, u) == "treatment" for u in UNITS)
-    assert both < 60, "another experiment divides the same users anew"
+    assert both < 60, "another experiment divides the same users again"
     half = [unit for unit in UNITS if takes_part(experiment({"a": 1, "b": 1}, users=(0, 50)), unit)]
     rest = [
         unit for unit in UNITS if takes_part(experiment({"a": 1, "b": 1}, users=(50, 100)), unit)

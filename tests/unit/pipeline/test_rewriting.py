@@ -1,4 +1,4 @@
-"""Small files of a checkpoint that are placed otherwise than they are."""
+"""Small files of a checkpoint that are changed when they are placed."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def module(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
 
 @pytest.fixture(autouse=True)
 def ours() -> Iterator[None]:
-    """Our modules are imported anew: another test may have left others of their names."""
+    """Our modules are imported again: another test may have left others of their names."""
 
     def forget() -> None:
         for name in list(sys.modules):

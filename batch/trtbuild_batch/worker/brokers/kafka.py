@@ -266,7 +266,7 @@ class KafkaSource:
 
     def _leave(self) -> None:
         """Give the partitions back, then close: librdkafka, told by us of what it assigned or
-        revoked just as it closes, can wait for itself for ever, with Python's lock held."""
+        revoked just as it closes, can wait for itself forever, with Python's lock held."""
         from confluent_kafka import KafkaException
 
         with contextlib.suppress(KafkaException):

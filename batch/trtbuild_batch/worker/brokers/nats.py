@@ -175,7 +175,7 @@ async def _opened(client: Any, queue: Queue, create: bool) -> tuple[Any, str]:
     secure = "tls" if queue.scheme == "tls" else "nats"
     with _opening(queue):
         hosts = [f"{secure}://{host}" for host in queue.hosts.split(",")]
-        async with asyncio.timeout(_SECONDS):  # it would try for ever
+        async with asyncio.timeout(_SECONDS):  # it would try forever
             await client.connect(
                 hosts,
                 user=queue.user or None,

@@ -132,7 +132,7 @@ def _short(text: str) -> str | None:
 
 
 class _Broker:
-    """A connection with one channel, made anew by whoever finds it closed."""
+    """A connection with one channel, opened again by whoever finds it closed."""
 
     def __init__(self, queue: Queue) -> None:
         self._address = queue

@@ -84,7 +84,7 @@ def _note(alert: Alert, why: str) -> str:
 def _left_out(settings: Settings) -> Iterator[str]:
     for severity in ("page", "notify"):
         if not getattr(settings.observe, severity):
-            yield f"nobody hears the alerts of severity {severity}: give 'observe.{severity}'"
+            yield f"alerts of severity {severity} reach nobody: set 'observe.{severity}'"
     if not settings.observe.dashboard:
         yield "no dashboard: set 'observe.dashboard' to true"
 

@@ -80,7 +80,7 @@ def completion_of(function: ast.FunctionDef, constants: Mapping[str, Any]) -> Co
 
 
 def _stored(function: ast.FunctionDef) -> set[str]:
-    """The names that are set otherwise than by going over something."""
+    """The names that are set other than by iterating over something."""
     loops = {id(node.target) for node in ast.walk(function) if isinstance(node, ast.For)}
     return {
         node.id
@@ -100,7 +100,7 @@ def _parameter(function: ast.FunctionDef) -> str | None:
 
 
 def _escapes(function: ast.FunctionDef, name: str) -> bool:
-    """Whether the configuration is handed on, or changed otherwise than by its known methods."""
+    """Whether the configuration is handed on, or changed other than by its known methods."""
     parents = {child: node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and node.id == name:

@@ -172,7 +172,7 @@ class Answers:
         """End what goes on still, as the C++ backend ends what was stopped: with what there is.
 
         An error would not do: Triton 24.10 loses one that comes late to a BLS model, which then
-        waits for it for ever.
+        waits for it forever.
         """
         for index, sequence in enumerate(self._sequences):
             if not sequence.ended:
