@@ -74,7 +74,7 @@ class TokenClassify(Batched[TokenClassifyRequest, tuple[_Found, Matrix]]):
 def _entities(model: ServedModel, said: str) -> _Found:
     try:
         return tuple(_entity(row) for row in json.loads(said))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         raise misfit(model, "'entities' is not the JSON list of a text's entities") from None
 
 

@@ -90,7 +90,7 @@ def _segments(model: ServedModel, said: str) -> tuple[Segment, ...]:
             Segment(float(row["start"]), float(row["end"]), str(row["text"]))
             for row in json.loads(said or "[]")
         )
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         raise misfit(model, "'segments' is not the JSON list of a recording's parts") from None
 
 

@@ -142,7 +142,7 @@ def _vector(model: ServedModel, outputs: Outputs) -> tuple[float, ...]:
     found = outputs.get("text_output")
     try:
         vector = tuple(map(float, json.loads(found.data[0]))) if found else ()
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
         vector = ()
     if not vector:
         raise misfit(model, "'text_output' is not the JSON text of a vector")

@@ -56,5 +56,5 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if caught:
-        signal.raise_signal(caught[0])
+        if caught:  # also if the block failed: whoever handles that must not go on
+            signal.raise_signal(caught[0])

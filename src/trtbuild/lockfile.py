@@ -116,7 +116,7 @@ def parse(content: bytes, path: Path) -> Lock:
         )
     try:
         models = {name: _model(entry) for name, entry in document["models"].items()}
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise _damaged(path, f"an entry has no valid {error}") from None
     return Lock(models)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 
 from trtbuild import resources
+from trtbuild.wire.failures import UNREADABLE
 
 _MARK = "TRTBUILD_SERVER_ID"  # see process.programs
-_NO_RECORD = (ValueError, LookupError, TypeError, AttributeError)
 _SAME_START = 0.5  # seconds
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what asks them all
 
@@ -76,7 +76,7 @@ def _read(path: Path) -> tuple[float, ServerRecord] | None:
             pid=int(found["pid"]),
             started=float(found.get("started") or 0),
         )
-    except (OSError, ArithmeticError, RecursionError, *_NO_RECORD):
+    except (OSError, *UNREADABLE):
         return None
 
 

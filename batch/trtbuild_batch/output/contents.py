@@ -99,7 +99,7 @@ def _journals(scratch: Path, there: set[int]) -> Iterator[tuple[int, int]]:
 def held(scratch: Path) -> bool:
     """Whether a process holds the lock of the directory."""
     try:
-        fd = os.open(scratch / locking.NAME, os.O_RDWR)
+        fd = os.open(scratch / locking.NAME, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

@@ -20,6 +20,7 @@ OWN = (
 )  # fmt: skip
 """Columns of ours; a column of the input that is kept has another name."""
 _STATS = b"trtbuild"
+_TOO_MANY = 1 << 53  # tokens; the sum of the rows must fit, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ class Layout:
         outcomes = [receipt.outcome or _NOTHING for receipt in receipts]
         columns["output"] = self._outputs([one.output for one in outcomes])
         columns["finish_reason"] = [one.finish_reason or None for one in outcomes]
-        columns["prompt_tokens"] = [one.prompt_tokens for one in outcomes]
-        columns["completion_tokens"] = [one.completion_tokens for one in outcomes]
+        columns["prompt_tokens"] = [_counted(one.prompt_tokens) for one in outcomes]
+        columns["completion_tokens"] = [_counted(one.completion_tokens) for one in outcomes]
         columns["attempts"] = [one.attempts for one in receipts]
         columns["latency_ms"] = [one.latency_ms for one in receipts]
         columns["error"] = [one.error or None for one in receipts]
@@ -105,6 +106,11 @@ class Layout:
 
 
 _NOTHING = Outcome(None)
+
+
+def _counted(tokens: int | None) -> int | None:
+    """Return a server's count of tokens; None for one that the column cannot hold."""
+    return tokens if tokens is not None and 0 <= tokens < _TOO_MANY else None
 
 
 def cast(values: Sequence[Any], kind: Any) -> Sequence[Any]:

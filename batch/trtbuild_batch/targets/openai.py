@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from trtbuild.errors import ServerError
 from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
 from trtbuild.wire.failures import (
+    UNREADABLE,
     DeadlineError,
     DroppedError,
     MalformedError,
@@ -34,7 +35,6 @@ _OF_ONE = ("content_refused", "endpoint_not_allowed")
 _Made = TypeVar("_Made")
 Read = Callable[[Any, bytes], _Made]
 """Reads an answer, which is given as an object and as bytes."""
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class OpenAITarget:
@@ -130,7 +130,7 @@ class OpenAITarget:
             answer = await self._post(path, body, given, own=headers is not None)
             try:
                 return read(json.loads(answer.body), answer.body)
-            except _UNREADABLE:
+            except UNREADABLE:
                 shown = answer.body[:200].decode("utf-8", "replace")
                 raise CallError(Kind.MALFORMED, f"not an answer of the API: {shown}") from None
 
@@ -197,7 +197,7 @@ def _refusal(answer: Response, model: str, *, own: bool) -> CallError:
         error = json.loads(text)["error"]
         message = str(error["message"] if isinstance(error, dict) else error)
         code = str(error.get("code", "")) if isinstance(error, dict) else ""
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     if answer.location:
         message = f"it sends requests on to {answer.location}"
@@ -222,7 +222,7 @@ def _is_fatal(status: int, code: str, message: str, model: str, *, own: bool) ->
 def _models(answer: Response) -> list[str]:
     try:
         return [str(row["id"]) for row in json.loads(answer.body)["data"]] if answer.good else []
-    except _UNREADABLE:
+    except UNREADABLE:
         return []
 
 

@@ -11,8 +11,9 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example, engine_config, engine_parameters
 from trtbuild.check.model import Severity
-from trtbuild.check.reading import is_inside, require_inside
+from trtbuild.check.reading import OutsideError, PointerError, is_inside
 from trtbuild.errors import RepositoryError
+from trtbuild.files import stand_in
 from trtbuild.located.positions import NOWHERE, Position
 from trtbuild_engine_flow import engineconfig
 from trtbuild_rules.readers.served import local_folder, trtllm_release_of
@@ -46,7 +47,7 @@ def _engines(model: Model) -> Iterator[_Engine]:
 
 
 def _read(model: Model, engine: _Engine) -> EngineConfig:
-    require_inside(engine.folder / engineconfig.CONFIG, model.repository.root)
+    _require_inside(engine.folder / engineconfig.CONFIG, model.repository.root)
     return engineconfig.read(engine.folder)
 
 
@@ -227,3 +228,16 @@ def lengths(model: Model) -> Problems:
                 fix="build with max_num_tokens of at least max_input_len, or set "
                 "enable_chunked_context",
             )
+
+
+def _require_inside(path: Path, root: Path) -> Path:
+    """``path``, for a reader of its own.
+
+    Raises:
+        ReportedError: A link leads out of ``root``, or it is a Git LFS pointer.
+    """
+    if not is_inside(path, root):
+        raise OutsideError(path)
+    if stand_in(path) == "pointer":
+        raise PointerError(path)
+    return path

@@ -81,7 +81,7 @@ async def _called(app: ASGIApp, path: str, body: bytes) -> _Answer:
 def _outcome(body: bytes) -> Outcome:
     usage: dict[str, Any] = {}
     with contextlib.suppress(msgspec.DecodeError, LookupError, TypeError, AttributeError):
-        usage = msgspec.json.decode(body).get("usage") or {}
+        usage = dict(msgspec.json.decode(body).get("usage") or {})
     given = usage.get("prompt_tokens", usage.get("input_tokens"))
     made = usage.get("completion_tokens", usage.get("output_tokens"))
     return Outcome(body.decode("utf-8"), "", given, made)

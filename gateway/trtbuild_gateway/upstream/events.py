@@ -16,7 +16,7 @@ from trtbuild.signature.dialects import Dialect
 from trtbuild.signature.dialects.chunks import chunk
 from trtbuild.signature.requests import Chunk
 from trtbuild.wire import kserve
-from trtbuild.wire.failures import MalformedError, RefusedError
+from trtbuild.wire.failures import UNREADABLE, MalformedError, RefusedError
 
 Decode = Callable[[Sequence[bytes]], list[Chunk]]
 
@@ -25,8 +25,6 @@ _made = tuple.__new__  # what Chunk() calls after it has read its arguments
 _MOST = 2**32 - 1
 Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 """A model's tensor of another type than vLLM's could hold others, which no limit may count."""
-
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class PlainEvent(msgspec.Struct, gc=False):
@@ -86,7 +84,7 @@ class _General:
             if not all(0 <= (n or 0) <= _MOST for n in (made.output_tokens, made.input_tokens)):
                 raise ValueError
             return made
-        except _UNREADABLE:
+        except UNREADABLE:
             raise MalformedError(f"not an answer of the v2 protocol: {event[:200]!r}") from None
 
 

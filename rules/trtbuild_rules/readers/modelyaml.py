@@ -32,7 +32,7 @@ def all_files(model: Model) -> Iterator[LocatedText]:
 
 
 def _read(model: Model) -> Iterator[LocatedText]:
-    from trtbuild.located.yamltext import read_yaml
+    from trtbuild_rules.readers.yamlfiles import read_yaml
 
     for version in model.served:
         file = f"{version}/{NAME}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from trtbuild.files import is_pointer, stand_in
+from trtbuild.files import is_pointer
 
 MAX_BYTES = 64 << 20
 """The most that is read of a file that should be small; a large tokenizer.json has 30 MB."""
@@ -96,19 +96,6 @@ def read_inside(path: Path, root: Path, limit: int = MAX_BYTES) -> bytes:
         if size > limit:
             raise OSError(errno.EFBIG, f"it has {size:,} bytes", str(path))
         return stream.read(limit)
-
-
-def require_inside(path: Path, root: Path) -> Path:
-    """``path``, for a reader of its own.
-
-    Raises:
-        ReportedError: A link leads out of ``root``, or it is a Git LFS pointer.
-    """
-    if not is_inside(path, root):
-        raise OutsideError(path)
-    if stand_in(path) == "pointer":
-        raise PointerError(path)
-    return path
 
 
 Kind = Literal["file", "folder", "link", "other", "unreadable"]

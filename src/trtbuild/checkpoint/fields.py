@@ -8,6 +8,7 @@ from typing import Any
 
 from trtbuild.checkpoint import families
 from trtbuild.errors import UnsupportedError
+from trtbuild.wire.syntax import number
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -44,7 +45,7 @@ class Fields:
         """Return the configuration of one layer, with its entry of ``per_layer_config``."""
         apart = self.values.get("per_layer_config")
         for key, values in apart.items() if isinstance(apart, dict) else ():
-            if str(key).isdecimal() and int(key) == layer and isinstance(values, dict):
+            if number(str(key)) == layer and isinstance(values, dict):
                 whole = {k: v for k, v in self.values.items() if k not in families.NESTED_TEXT}
                 made = Fields({**whole, **values, "per_layer_config": None})
                 made.is_nested = self.is_nested

@@ -9,6 +9,7 @@ from typing import Any
 from trtbuild.checkpoint.model import Checkpoint
 from trtbuild.checkpoint.problems import json_object
 from trtbuild.modelspec import TokenizerInfo
+from trtbuild.wire.syntax import number
 
 FAST = "tokenizer.json"
 _KINDS = (
@@ -82,9 +83,9 @@ def added_tokens(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> dict[st
     decoder = settings.get("added_tokens_decoder")
     if isinstance(decoder, dict):
         return {
-            str(entry["content"]): int(number)
-            for number, entry in decoder.items()
-            if isinstance(entry, dict) and "content" in entry and str(number).isdecimal()
+            str(entry["content"]): id
+            for key, entry in decoder.items()
+            if isinstance(entry, dict) and "content" in entry and (id := number(key)) is not None
         }
     found: dict[str, int] = {}
     raw = checkpoint.read_bytes("added_tokens.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 from typing import Annotated, NoReturn
@@ -11,7 +12,8 @@ import typer
 from trtbuild import __version__
 from trtbuild.cli.commands import Commands
 from trtbuild.cli.signals import leave_nothing_behind
-from trtbuild.errors import ExitCode, TrtbuildError
+from trtbuild.cli.streams import steady
+from trtbuild.errors import BuildError, ExitCode, TrtbuildError
 
 app = typer.Typer(
     name="trtbuild",
@@ -45,6 +47,7 @@ def _root(
 def main() -> None:
     """Run the command line; every outcome has the exit code of :class:`ExitCode`."""
     gc.set_threshold(100_000)  # or Python looks for garbage a hundred times while modules load
+    steady()
     leave_nothing_behind()
     try:
         app(prog_name="trtbuild")
@@ -64,6 +67,8 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(ExitCode.OK)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(_disk_full(error))
         _report_bug(error)
         sys.exit(ExitCode.BUG)
 
@@ -75,6 +80,15 @@ def _exit_interrupted() -> NoReturn:
     sys.exit(ExitCode.INTERRUPTED)
 
 
+def _disk_full(error: OSError) -> ExitCode:
+    """Print what is full; without a name it is what standard output goes to."""
+    from trtbuild.cli.output import print_error
+
+    what = f"{error.filename or 'the output'} cannot be written: {error.strerror}"
+    print_error(BuildError(what, fix="make room there, or write to another disk"))
+    return BuildError.exit_code
+
+
 def _report_bug(error: Exception) -> None:
     """Print whose fault this is, trtbuild's or a plug-in's, and where the traceback went."""
     import tempfile
@@ -82,14 +96,17 @@ def _report_bug(error: Exception) -> None:
 
     from trtbuild.cli.output import print_error
 
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="trtbuild-", suffix=".log", delete=False, encoding="utf-8"
-    ) as log:
-        log.write(f"trtbuild {__version__}\n{sys.version}\n\n{traceback.format_exc()}")
-    what, fix = "this is a bug in trtbuild", f"please report it with the file {log.name}"
+    text = f"trtbuild {__version__}\n{sys.version}\n\n{traceback.format_exc()}"
+    try:
+        with tempfile.NamedTemporaryFile(prefix="trtbuild-", suffix=".log", delete=False) as log:
+            log.write(text.encode("utf-8", "backslashreplace"))
+        kept = f"the file {log.name}"
+    except OSError as full:
+        kept = f"this message; its details could not be written: {full.strerror}"
+    what, fix = "this is a bug in trtbuild", f"please report it with {kept}"
     if plugin := _plugin_in(error):
         what = f"the plug-in {plugin} failed"
-        fix = f"report it to its authors with the file {log.name}, or uninstall it"
+        fix = f"uninstall it, or report it to its authors with {kept}"
     print_error(TrtbuildError(f"{what}: {type(error).__name__}: {error}", fix=fix))
 
 

@@ -56,6 +56,8 @@ def clone_file(
     src = src.resolve(strict=True)
     try:
         method = _clone(src, dst, link, advance)
+    except FileExistsError:  # it is somebody else's
+        raise
     except BaseException:
         with contextlib.suppress(OSError):
             dst.unlink()

@@ -23,6 +23,9 @@ _WORTH_SAYING = 64 << 20
 # than this are digested again the next time.
 _RACY_NS = 200_000_000
 
+_Digested = tuple[str, os.stat_result | None]
+"""A digest, and the file's status; None if it was written while it was read."""
+
 
 class DigestCache:
     """Digests by ``(device, inode, size, mtime)``, kept in a small JSON file.
@@ -44,9 +47,9 @@ class DigestCache:
             key = _identity(path.stat())
             return self._new.get(key) or self._known.get(key, "")
 
-    def put(self, path: Path, sha256: str) -> None:
-        """Store a digest, unless the file is too young for its time stamp to be reliable."""
-        status = path.stat()
+    def put(self, status: os.stat_result, sha256: str) -> None:
+        """Store the digest of the file that had this status from before it was read until after,
+        unless it is too young for its time stamp to be reliable."""
         if time.time_ns() - status.st_mtime_ns > _RACY_NS:
             with self._lock:
                 self._new[_identity(status)] = sha256
@@ -64,7 +67,7 @@ class DigestCache:
     def _read(self) -> dict[str, str]:
         try:
             known = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         if not isinstance(known, dict):
             return {}
@@ -93,9 +96,10 @@ def digest_all(
             progress.step(f"computing the SHA-256 of {len(wanted)} file{'s' * (len(wanted) > 1)}")
         counter = _Counter(total, progress)
         computed = _in_threads([paths[name] for name in wanted], counter)
-        for name, sha256 in zip(wanted, computed, strict=True):
+        for name, (sha256, status) in zip(wanted, computed, strict=True):
             found[name] = sha256
-            cache.put(paths[name], sha256)
+            if status is not None:
+                cache.put(status, sha256)
         cache.save()
     return found
 
@@ -112,7 +116,7 @@ class _Counter:
                 self._progress.advance(self.done, self._total)
 
 
-def _in_threads(paths: Iterable[Path], counter: _Counter) -> list[str]:
+def _in_threads(paths: Iterable[Path], counter: _Counter) -> list[_Digested]:
     from concurrent.futures import ThreadPoolExecutor
 
     stop = Event()
@@ -126,11 +130,13 @@ def _in_threads(paths: Iterable[Path], counter: _Counter) -> list[str]:
             raise
 
 
-def _sha256(path: Path, add: Callable[[int], None], stop: Event) -> str:
+def _sha256(path: Path, add: Callable[[int], None], stop: Event) -> _Digested:
     sha = hashlib.sha256()
     block = memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as stream:
+        before = os.fstat(stream.fileno())
         while not stop.is_set() and (count := stream.readinto(block)):
             sha.update(block[:count])
             add(count)
-    return sha.hexdigest()
+        same = _identity(before) == _identity(os.fstat(stream.fileno()))
+    return sha.hexdigest(), before if same else None

@@ -77,10 +77,15 @@ def _create(parent: Path, stem: str) -> tuple[Path, int | None]:
     while True:
         folder = parent / f".{stem}{MARK}{secrets.token_hex(4)}"
         folder.mkdir()
-        lock = _try_lock(folder)
+        try:
+            lock = _try_lock(folder)
+        except FileNotFoundError:
+            continue
         if lock != _BUSY and folder.is_dir():
             return folder, lock if lock != _NO_LOCKS else None
-        # another process took it for abandoned between the two lines above
+        # another process took it for abandoned after it was made
+        if lock >= 0:
+            os.close(lock)
 
 
 _BUSY = -1
@@ -143,7 +148,8 @@ def staged_dir(target: Path) -> Iterator[Path]:
     directory lies next to ``target`` under a hidden name: for a *model repository* use
     :mod:`trtbuild.repository` instead, because Triton treats every directory there as a model.
     """
-    target = target.resolve()  # follow a link to use the disk, and the space, that it points to
+    # follow a link to use the disk, and the space, that it points to
+    target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     with scratch(target.parent, target.name) as folder:
         new = folder / "new"

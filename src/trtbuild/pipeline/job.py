@@ -168,7 +168,8 @@ def weight_file(
     if source in states:
         ours = states[source] == "made"
     may_link = weights and (link or ours)
-    return WeightFile(file.name, path, sha256, path.stat().st_size, may_link)
+    status = path.stat()
+    return WeightFile(file.name, path, sha256, status.st_size, may_link, status.st_mtime_ns)
 
 
 def key_of(job: ConversionJob, origins: Origins) -> str:

@@ -54,9 +54,9 @@ def choose_ports(
 def _free_ports(host: str) -> tuple[int, ...]:
     try:
         return process.free_ports(6, host)
-    except OSError as error:
+    except (OSError, TypeError, UnicodeError) as error:  # the others: text that is no name
         raise UsageError(
-            f"cannot listen on {host!r}: {error.strerror or error}",
+            f"cannot listen on {host!r}: {getattr(error, 'strerror', None) or error}",
             fix="use --host 127.0.0.1, 0.0.0.0 for every address, or one that this machine has",
         ) from None
 

@@ -240,14 +240,14 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def kill(members: Sequence[psutil.Process]) -> None:
-    """Send SIGKILL to all and wait until none of them runs."""
+    """Send SIGKILL to all and wait until none of them runs; those of other users are left."""
+    killed = []
     for member in members:
-        try:
+        with contextlib.suppress(psutil.Error):
             member.kill()
-        except psutil.Error:
-            continue
+            killed.append(member)
     until = time.monotonic() + _KILLED_SECONDS
-    while any(map(_still_runs, members)) and time.monotonic() < until:
+    while any(map(_still_runs, killed)) and time.monotonic() < until:
         time.sleep(_KILLED_POLL)
 
 

@@ -78,7 +78,7 @@ def run_lines(
     process is killed, they are stopped, too.
     """
     child: subprocess.Popen[bytes] | None = None
-    with log_path.open("a", buffering=1, encoding="utf-8") as log:  # shown live
+    with log_path.open("a", 1, "utf-8", "replace") as log:  # shown live
         log.write(f"$ {' '.join(argv)}\n")
         try:
             with uninterrupted():  # a program without a known pid would keep running

@@ -75,7 +75,8 @@ def mapping(
         for *within, key in as_text:
             yamltext.keep_as_text(node, key, within="".join(within))
         data = yamltext.construct(node)
-    except (yaml.YAMLError, ValueError) as error:  # a number with 5000 digits
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
+        # A number with 5000 digits; a value of another type than its tag says.
         raise _not_yaml(error, where, what) from None
     if not isinstance(data, dict):
         raise RecipeError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from trtbuild.recipe.objects import Finding, argument_findings
 from trtbuild.toolchain import TrtllmRelease
+from trtbuild.wire.syntax import number
 
 
 def llm_problems(settings: Mapping[str, Any], release: TrtllmRelease) -> tuple[str, ...]:
@@ -59,7 +60,7 @@ def _schedule(config: Mapping[str, Any]) -> Iterator[Finding]:
     where = "speculative_config.draft_len_schedule"
     sizes = {str(size): length for size, length in schedule.items()}
     longest = config.get("max_draft_len")
-    if not all(size.isdecimal() and int(size) >= 1 for size in sizes):
+    if not all(number(size) for size in sizes):
         yield where, f"every batch size in {where!r} must be a positive whole number"
     elif not all(type(length) is int and length >= 0 for length in sizes.values()):
         yield where, f"every length in {where!r} must be a whole number of at least 0"

@@ -35,6 +35,7 @@ class WeightFile:
     """A checkpoint file to place: its name, its path, its digest.
 
     ``link`` allows both names to share an inode, for sources that are never rewritten in place.
+    ``modified`` is the file's time in nanoseconds when it had this digest; 0: unknown.
     """
 
     name: str
@@ -42,6 +43,7 @@ class WeightFile:
     sha256: str
     size: int
     link: bool
+    modified: int = 0
 
 
 Weights = Mapping[str, Sequence[WeightFile]]
@@ -231,13 +233,14 @@ def _place_weights(
         path = _inside(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         clone_file(file.path, path, link=file.link, advance=advance)
-        if path.stat().st_size != file.size:
+        copied, now = path.stat(), file.path.stat().st_mtime_ns
+        if copied.st_size != file.size or (file.modified and file.modified != now):
             raise BuildError(
                 f"{file.name} changed during the copy",
                 where=str(file.path),
                 fix="wait until the checkpoint is complete, then convert again",
             )
-        cache.put(path, file.sha256)
+        cache.put(copied, file.sha256)
     cache.save()
     return {name: LockedFile(file.sha256, file.size) for name, file in placed.items()}
 

@@ -70,16 +70,12 @@ def launch(
 
 
 def _started(
-    command: ServerCommand,
-    server_id: str,
-    contents: Contents,
-    mode: ModeName,
-    options: LaunchOptions,
+    command: ServerCommand, id: str, contents: Contents, mode: ModeName, options: LaunchOptions
 ) -> ServerHandle:
-    log_path = handle.folder(server_id) / "server.log"
-    started = _spawn(command, server_id, log_path)
+    log_path = handle.folder(id) / "server.log"
+    started = _spawn(command, id, log_path)
     return ServerHandle(
-        id=server_id,
+        id=id,
         mode=mode,
         pid=started,
         started=process.start_time(started),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -73,6 +74,8 @@ _POINTER = re.compile(
     r"[Rr]oot cause|[Ee]ngine core initialization failed|WorkerProc"
     r"|Executor worker (?:returned error|died)"
 )
+_CHUNK = 1 << 20
+_TAIL = 16 << 20  # bytes in which the reason of an end is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,10 @@ def moment(text: str, now: datetime) -> datetime | None:
         return None
     found = match.groupdict()
     if found.get("day"):
-        return datetime.fromisoformat(f"{found['day']}T{found['utc']}+00:00")
+        try:
+            return datetime.fromisoformat(f"{found['day']}T{found['utc']}+00:00")
+        except ValueError:  # no such day
+            return None
     zone = UTC if match.re is _TRITON else now.astimezone().tzinfo
     date = found["date"].replace("-", "")
     for year in (now.year, now.year - 1):
@@ -148,14 +154,16 @@ class Follower:
         """Return the lines since the last call."""
         try:
             with self._path.open("rb") as stream:
+                if os.fstat(stream.fileno()).st_size < self._at:  # somebody emptied it
+                    self._at, self._rest = 0, b""
                 stream.seek(self._at)
-                chunk = stream.read()
+                while chunk := stream.read(_CHUNK):
+                    self._at += len(chunk)
+                    *whole, self._rest = (self._rest + chunk).split(b"\n")
+                    for line in whole:
+                        yield line.decode("utf-8", "replace").rstrip("\r")
         except FileNotFoundError:
             return
-        self._at += len(chunk)
-        *whole, self._rest = (self._rest + chunk).split(b"\n")
-        for line in whole:
-            yield line.decode("utf-8", "replace").rstrip("\r")
 
 
 def follow(path: Path, ended: object = None, *, poll: float = 0.2) -> Iterator[str]:
@@ -171,10 +179,7 @@ def follow(path: Path, ended: object = None, *, poll: float = 0.2) -> Iterator[s
 
 def failure_reasons(path: Path) -> tuple[str, ...]:
     """Return why a server did not start: a line for each failed model, else its last lines."""
-    try:
-        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
+    texts = _end_of(path)
     cause = root_exception(texts)
     reasons: dict[str, str] = {}
     for line in map(parse, texts):
@@ -191,12 +196,19 @@ def failure_reasons(path: Path) -> tuple[str, ...]:
 
 def last_lines(path: Path) -> tuple[str, ...]:
     """Return the last three lines of a log that are not noise, shortened."""
-    try:
-        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
+    texts = _end_of(path)
     said = [line.message for line in map(parse, texts) if not line.noise]
     return tuple(message[:200] for message in said[-3:])
+
+
+def _end_of(path: Path) -> list[str]:
+    """Return the last lines of a log, which may have grown for months; none if it is gone."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
+            return stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
 
 
 def _last_words(texts: list[str], cause: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from trtbuild.errors import ServerError, UsageError
 from trtbuild.server.contents import LLM_API_FILE, Contents
 from trtbuild.server.engines import engine_ranks
 from trtbuild.signature import MOUNT
+from trtbuild.wire.syntax import number
 
 How = Literal["plain", "leader", "orchestrator", "llmapi"]
 HOWS = ("auto", "plain", "leader", "orchestrator", "llmapi")
@@ -240,15 +241,15 @@ def _llm_api(folder: Path) -> RankedModel:
 
 def newest_version(folder: Path) -> Path | None:
     """Return the version directory with the highest number."""
-    versions = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
-    return max(versions, key=lambda path: int(path.name), default=None)
+    versions = {n: path for path in folder.iterdir() if (n := number(path.name)) is not None}
+    return max((item for item in versions.items() if item[1].is_dir()), default=(0, None))[1]
 
 
 def _devices(config: Any) -> tuple[tuple[int, ...], ...]:
     text = config.parameters["gpu_device_ids"].string_value if config is not None else ""
     groups = [group.split(",") for group in text.split(";") if group.strip()]
     words = [[word.strip() for word in group] for group in groups]
-    return tuple(tuple(int(word) for word in group if word.isdecimal()) for group in words)
+    return tuple(tuple(n for word in group if (n := number(word)) is not None) for group in words)
 
 
 def _config(folder: Path) -> Any:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from time import time
 
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, ArithmeticError)
+"""What reading an answer of unexpected form raises; the last for numbers such as 1e999."""
+
 
 class WireError(Exception):
     """A call without an answer, or with an error as its answer."""
@@ -71,7 +74,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds before a retry from ``headers`` (lower case), or None."""
     pushback = headers.get("grpc-retry-pushback-ms", "")
     if pushback.isascii() and pushback.isdigit():
-        return int(pushback) / 1000
+        return float(pushback) / 1000
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)

@@ -10,15 +10,12 @@ from typing import Self
 
 from trtbuild.wire.connections import OnRaw
 from trtbuild.wire.direct import proxy_for
-from trtbuild.wire.failures import MalformedError, RefusedError
+from trtbuild.wire.failures import UNREADABLE, MalformedError, RefusedError
 from trtbuild.wire.pool import Pool
 from trtbuild.wire.pushing import OnBatch, push_events
 from trtbuild.wire.response import LIMIT, Response
 from trtbuild.wire.streams import EventStream, late, unreachable
 from trtbuild.wire.tls import Tls
-
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""What reading an answer of unexpected form raises."""
 
 
 class HttpEndpoint:

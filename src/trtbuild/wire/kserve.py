@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from trtbuild.wire import raw
+from trtbuild.wire.failures import UNREADABLE
 from trtbuild.wire.tensors import InferRequest, InferResponse, Outputs, TensorError, TensorValue
 
 _ONE = (1,)
@@ -71,7 +72,7 @@ def decode_response(body: bytes, json_length: int | None = None) -> InferRespons
         )
     except TensorError:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise TensorError(f"not a response of the v2 protocol: {error!r}") from None
 
 
@@ -127,7 +128,7 @@ def tensor_from_json(value: Mapping[str, Any]) -> TensorValue:
         return TensorValue(str(value["name"]), str(value["datatype"]), shape, data).checked()
     except TensorError:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise TensorError(f"not a tensor of the v2 protocol: {error!r}") from None
 
 

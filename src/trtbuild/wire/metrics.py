@@ -25,7 +25,10 @@ def parse_metrics(text: str) -> Iterator[Metric]:
 
     # Buckets are most of vLLM's page, and parsing them would slow down a load generator.
     lines = (line for line in text.splitlines() if "_bucket{" not in line)
-    for family in text_string_to_metric_families("\n".join(lines)):
-        for sample in family.samples:
-            if "quantile" not in sample.labels:
-                yield Metric(sample.name.removesuffix("_total"), sample.labels, sample.value)
+    try:
+        for family in text_string_to_metric_families("\n".join(lines)):
+            for sample in family.samples:
+                if "quantile" not in sample.labels:
+                    yield Metric(sample.name.removesuffix("_total"), sample.labels, sample.value)
+    except LookupError as error:  # of its parser, for a line that was cut off
+        raise ValueError(f"not a page of metrics: {error}") from None

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from trtbuild.wire import kserve
-from trtbuild.wire.failures import MalformedError, RefusedError
-from trtbuild.wire.http import UNREADABLE, HttpEndpoint, accepted
+from trtbuild.wire.failures import UNREADABLE, MalformedError, RefusedError
+from trtbuild.wire.http import HttpEndpoint, accepted
 from trtbuild.wire.records import IndexEntry, ModelMetadata
 from trtbuild.wire.tensors import InferRequest, InferResponse
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,42 @@ def test_a_bug_leaves_its_traceback_in_a_file(boom: Boom) -> None:
     log.unlink()
 
 
+def test_a_bug_is_told_where_its_traceback_cannot_be_kept(
+    boom: Boom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    result = boom(ZeroDivisionError("ours"))
+    assert result.returncode == 1
+    assert "ZeroDivisionError: ours" in result.stderr
+    assert "No space left on device" in result.stderr
+
+
+def test_a_full_disk_is_no_bug(boom: Boom) -> None:
+    result = boom(OSError(errno.ENOSPC, "No space left on device"))
+    assert result.returncode == 5
+    assert "error: the output cannot be written: No space left on device" in result.stderr
+    assert "make room" in result.stderr
+
+
+def test_a_name_that_is_not_utf8_is_escaped_in_json(boom: Boom) -> None:
+    result = boom(errors.UsageError("no such file", where=os.fsdecode(b"a\xff")), "--json")
+    assert result.returncode == 2
+    assert os.fsencode(json.loads(result.stdout)["where"]) == b"a\xff"
+
+
+def test_closed_streams_are_no_trouble() -> None:
+    """What is written to them is nobody's, and no file or child gets their numbers."""
+    program = [sys.executable, "-m", "trtbuild", "--version"]
+    closing = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    code = "import os; from trtbuild.cli.streams import steady; steady(); print(1, flush=True)"
+    code += "; os._exit(os.open(os.devnull, 0))"
+    assert subprocess.run([*closing, *program], check=False).returncode == 0
+    assert subprocess.run([*closing, sys.executable, "-c", code], check=False).returncode >= 3
+
+
 def test_the_module_is_the_program() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "trtbuild", "--version"], capture_output=True, text=True, check=True
@@ -164,7 +202,7 @@ finally:
     assert loaded <= {
         "trtbuild", "trtbuild.endings", "trtbuild.errors",
         "trtbuild.cli", "trtbuild.cli.app", "trtbuild.cli.commands", "trtbuild.cli.signals",
-        "trtbuild.cli.values",
+        "trtbuild.cli.streams", "trtbuild.cli.values",
         "trtbuild.plugins",
         "trtbuild_artifacts", "trtbuild_artifacts.commands",
         "trtbuild_backends", "trtbuild_backends.commands",

@@ -16,7 +16,7 @@ import pytest
 
 from trtbuild import endings, files
 from trtbuild.errors import BuildError
-from trtbuild.files import clone, staging
+from trtbuild.files import clone, digests, staging
 from trtbuild.progress import SILENT
 
 OLD = time.time_ns() - 3_600_000_000_000
@@ -139,6 +139,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"old")
     with pytest.raises(FileExistsError):
         files.clone_file(source, tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"old"
 
 
 def test_too_little_space_is_told_before_writing(tmp_path: Path) -> None:
@@ -265,6 +266,38 @@ def test_sweeping_takes_no_other_repository_for_its_own(tmp_path: Path) -> None:
     assert files.sweep(tmp_path, "re*o") == (tmp_path / ".re*o.trtbuild-12345678",)
 
 
+def test_a_directory_that_another_process_takes_for_abandoned_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, taken = staging._try_lock, []
+
+    def removed_before(folder: Path) -> int:
+        if not taken:
+            taken.append(folder)
+            folder.rmdir()
+        return lock(folder)
+
+    monkeypatch.setattr(staging, "_try_lock", removed_before)
+    with files.scratch(tmp_path, "repo") as folder:
+        assert folder.is_dir() and folder not in taken
+
+
+def test_a_link_to_itself_cannot_be_replaced_by_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError), files.staged_dir(tmp_path / "loop" / "x"):
+        pass
+
+
+def test_ctrl_c_is_not_lost_if_a_critical_part_fails() -> None:
+    def fail() -> None:
+        with endings.uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise OSError("the disk is full")
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+
+
 def test_ctrl_c_waits_for_the_end_of_a_critical_part() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), endings.uninterrupted():
@@ -346,6 +379,24 @@ def test_two_writes_within_one_tick_are_told_apart(
     assert files.digest(path) == hashlib.sha256(b"abd").hexdigest()
 
 
+def test_the_digest_of_a_file_that_changes_meanwhile_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a", b"x" * 100)
+    old = path.stat().st_mtime_ns
+    add = digests._Counter.add
+
+    def written_over(self: digests._Counter, count: int) -> None:
+        add(self, count)
+        path.write_bytes(b"y" * 100)
+        os.utime(path, ns=(old - 5, old - 5))  # as rsync and tar set it
+
+    with monkeypatch.context() as patched:
+        patched.setattr(digests._Counter, "add", written_over)
+        files.digest(path)
+    assert files.digest(path) == hashlib.sha256(b"y" * 100).hexdigest()
+
+
 def test_fresh_reads_a_file_whose_stamp_lies(tmp_path: Path) -> None:
     path = write(tmp_path / "a", b"abc")
     files.digest(path)
@@ -357,7 +408,7 @@ def test_fresh_reads_a_file_whose_stamp_lies(tmp_path: Path) -> None:
 def test_a_damaged_cache_costs_time_only(tmp_path: Path, cache: Path) -> None:
     cache.parent.mkdir(parents=True)
     path = write(tmp_path / "a", b"abc")
-    for damage in (b"{", b"[]", b'{"x": 1}', b"\xff"):
+    for damage in (b"{", b"[]", b'{"x": 1}', b"\xff", b"[" * 100_000):
         cache.write_bytes(damage)
         assert files.digest(path) == hashlib.sha256(b"abc").hexdigest()
 

@@ -7,6 +7,7 @@ import pytest
 from trtbuild.errors import RecipeError
 from trtbuild.located import yamltext
 from trtbuild.recipe.loading import parse
+from trtbuild_rules.readers.yamlfiles import read_yaml
 
 _LAUGHS = "a0: &a0 [x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
@@ -28,6 +29,13 @@ def test_a_recipe_without_end_is_refused(text: str, reason: str) -> None:
         parse(text)
     assert reason in error.value.what
     assert error.value.fix
+
+
+@pytest.mark.parametrize("value", ["!!timestamp x", "!!bool maybe", "!!int x", "!!binary x"])
+def test_a_value_that_is_not_what_its_tag_says_is_refused(value: str) -> None:
+    with pytest.raises(RecipeError):
+        parse(f"models: [{{source: {value}}}]")
+    assert read_yaml(f"model: {value}".encode(), "model.yaml").problem
 
 
 def test_aliases_may_be_used() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,19 @@ def test_weights_are_placed_with_their_digests(repo: Path, tmp_path: Path) -> No
     written = write_model(repo, "m", [entry(weights=True)], {"": [file]}, MODEL)
     assert (repo / "m/1/weights/sub/model.safetensors").read_bytes() == b"w" * 100
     assert written.files["m/1/weights/sub/model.safetensors"].size == 100
+
+
+def test_weights_that_change_after_they_were_digested_are_refused(
+    repo: Path, tmp_path: Path
+) -> None:
+    shard = tmp_path / "model.safetensors"
+    shard.write_bytes(b"w" * 100)
+    then = shard.stat().st_mtime_ns
+    os.utime(shard, ns=(then, then + 1_000_000_000))  # a training job wrote as many bytes
+    file = WeightFile("model.safetensors", shard, "f" * 64, 100, link=False, modified=then)
+    with pytest.raises(BuildError, match=r"model\.safetensors changed during the copy"):
+        write_model(repo, "m", [entry(weights=True)], {"": [file]}, MODEL)
+    assert not (repo / "m").exists()
 
 
 def test_another_source_under_a_taken_name(repo: Path) -> None:

@@ -116,6 +116,30 @@ def test_a_follower_gives_whole_lines_only(tmp_path: Path) -> None:
     assert list(follower.lines()) == ["zwölf"]
 
 
+def test_a_follower_goes_on_in_a_log_that_was_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"before it was rotated\nha")
+    follower = logs.Follower(path)
+    assert list(follower.lines()) == ["before it was rotated"]
+    path.write_bytes(b"after\n")
+    assert list(follower.lines()) == ["after"]
+
+
+def test_of_a_large_log_only_the_end_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_TAIL", 1000)
+    monkeypatch.setattr(logs, "_CHUNK", 7)
+    path = written(tmp_path, *["old"] * 1000, FAILED)
+    assert logs.failure_reasons(path) == ("bad: ValueError: the weights are cursed",)
+    assert len(list(logs.Follower(path).lines())) == 1001
+
+
+def test_a_line_of_a_day_that_does_not_exist_has_no_moment() -> None:
+    for text in ("2026-99-01T00:00:00Z I 1 a.cc:1] x", "I9999 99:99:99.9 1 a.cc:1] x"):
+        assert logs.moment(text, datetime.now(UTC)) is None
+
+
 def test_following_ends_with_the_server(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("one\n", encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -220,7 +221,8 @@ def test_a_full_server_says_when_to_come_again(status: int) -> None:
     [
         ({}, None), ({"retry-after": "soon"}, None), ({"retry-after": "-3"}, None),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0), ({"retry-after": "0"}, 0.0),
-        ({"grpc-retry-pushback-ms": "1500"}, 1.5),
+        ({"grpc-retry-pushback-ms": "1500"}, 1.5), ({"retry-after": "nan"}, None),
+        ({"grpc-retry-pushback-ms": "9" * 5000}, math.inf), ({"retry-after": "9" * 400}, math.inf),
     ],
 )  # fmt: skip
 def test_when_to_come_again(headers: dict[str, str], seconds: float | None) -> None:

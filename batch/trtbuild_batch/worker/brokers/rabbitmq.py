@@ -210,7 +210,7 @@ def _message(one: Any) -> Message:
     headers = {name.lower(): str(value) for name, value in (one.headers or {}).items()}
     given = headers.pop(_DELIVERIES, None)
     # In a queue that does not count it is the sender's.
-    counted = int(given) + 1 if given and given.isdecimal() else None
+    counted = int(given) + 1 if given and given.isdecimal() and len(given) < 10 else None
     deliveries = counted or 1 + bool(one.redelivered)
     for name in _NAMES:
         if value := getattr(one, name):
