@@ -83,8 +83,8 @@ def rollout(
 
     settings = _settings(file, tuple(step or ()))
     plan = jobs.Plan(
-        stable=jobs.parsed_server(stable, stable_metrics or ()),
-        canary=jobs.parsed_server(canary, canary_metrics or ()),
+        stable=jobs.parsed_server(stable, stable_metrics or (), "--stable-metrics"),
+        canary=jobs.parsed_server(canary, canary_metrics or (), "--canary-metrics"),
         listen=jobs.listening(url),
         settings=settings,
         pause=pause,

@@ -7,12 +7,13 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.wire.blocking import fetch
 from trtbuild.wire.failures import WireError
 from trtbuild_deploy.facts import Metrics, metrics_on
+from trtbuild_deploy.jobs.addresses import require_address
 from trtbuild_deploy.local import Prometheus
 from trtbuild_deploy.local.envoy import CANARY, CANARY_SERVER, STABLE
 from trtbuild_deploy.settings import Settings
@@ -59,9 +60,15 @@ class Measurement:
     failed: tuple[str, ...]
 
 
-def parsed_server(address: str, pages: Sequence[str] = ()) -> Server:
-    """Return a server by what a user typed. UsageError: it is no ``HOST:PORT``, or needs TLS."""
+def parsed_server(address: str, pages: Sequence[str] = (), option: str = "") -> Server:
+    """Return a server by what a user typed, its pages of metrics with ``option``.
+
+    Raises:
+        UsageError: It is no ``HOST:PORT``, or needs TLS; a page is no URL, or has a login.
+    """
     host, port = _host_and_port(address)
+    for page in pages:
+        require_address(option, page, "http://127.0.0.1:8002/metrics", full=True)
     return Server(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tuple(pages))
 
 
@@ -85,6 +92,8 @@ def _host_and_port(address: str) -> tuple[str, int]:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
+    if parts.username is not None:
+        raise UsageError("an address has a login, which Envoy does not send", fix="leave it out")
     if parts.scheme != "http" or not parts.hostname or not port or parts.path not in ("", "/"):
         raise UsageError(
             f"{address!r} is not HOST:PORT",
@@ -168,6 +177,7 @@ def scrapes(proxy: str, pages: Mapping[str, Sequence[str]], interval: float) -> 
             "job_name": f"{version}-{number}",
             "scheme": parts.scheme,
             "metrics_path": parts.path or "/",
+            "params": parse_qs(parts.query),
             "static_configs": [{"targets": [parts.netloc], "labels": {_LABEL: version}}],
         }
         for version, urls in pages.items()
