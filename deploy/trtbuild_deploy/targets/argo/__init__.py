@@ -19,6 +19,7 @@ from trtbuild_deploy.workload import gpu_count, name_in
 EXAMPLE = """\
 gateway: {enabled: true, image: registry.example.org/gateway:1}
 route: {parents: [public], namespace: infra, hostnames: [chat.example.org]}
+monitoring: {kind: podMonitor}
 gate: {image: registry.example.org/trtbuild:1, slo: "ttft=500ms,tpot=50ms"}
 """
 _HEADER = "Written by trtbuild deploy argo; `trtbuild deploy diff` shows edits."
