@@ -19,6 +19,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
 SHOWN = re.compile(r"^\$ (trtbuild .*?)(?<!\\)$", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"`(?:trtbuild )?([a-z]+ [^`]*?--?[a-z][^`]*)`")
 
 
 def targets(page: Path) -> Iterator[Path]:
@@ -46,8 +47,13 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_shown_commands_have_only_options_that_exist() -> None:
     program = typer.main.get_command(app.app)
-    shown = [line for page in PAGES for line in SHOWN.findall(page.read_text(encoding="utf-8"))]
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    shown = [line for page in pages for line in SHOWN.findall(page)]
     assert len(shown) > 50
+    commands = program.list_commands(typer.Context(program))
+    named = [text for page in pages for text in NAMED.findall(page) if text.split()[0] in commands]
+    assert len(named) > 50
+    shown += [f"trtbuild {text}" for text in named]
     unknown = {line: options for line in shown if (options := unknown_options(program, line))}
     assert not unknown
 
@@ -63,10 +69,11 @@ def unknown_options(program: Any, shown: str) -> set[str]:
         if inner is None and command is program:
             return {words[0]}
         if inner is None:  # the group has a command for when none is named (bench)
-            names = command.list_commands(context)
-            parameters = [p for name in names for p in command.get_command(context, name).params]
             break
         command, context = inner, typer.Context(inner, info_name=words.pop(0))
+    if command is not program and hasattr(command, "list_commands"):  # bench --slo
+        names = command.list_commands(context)
+        parameters += [p for name in names for p in command.get_command(context, name).params]
     parameters += command.get_params(context)
     known = {name for one in parameters for name in (*one.opts, *one.secondary_opts)}
     given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
@@ -81,6 +88,8 @@ def unknown_options(program: Any, shown: str) -> set[str]:
         ("trtbuild plant x", {"plant"}),
         ("trtbuild runtime status --verify", set()),
         ("trtbuild runtime status --verity", {"--verity"}),
+        ("trtbuild bench --slo ttft=1s", set()),
+        ("trtbuild bench --slow", {"--slow"}),
     ],
 )
 def test_the_check_of_shown_commands_finds_what_is_wrong(line: str, unknown: set[str]) -> None:
