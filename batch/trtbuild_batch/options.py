@@ -14,7 +14,7 @@ from trtbuild.cli.fields import option
 from trtbuild.errors import UsageError
 
 if TYPE_CHECKING:
-    from trtbuild.signature.requests import Sampling
+    from trtbuild.signature.sampling import Sampling
 
 _SCHEDULERS = (
     ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
@@ -77,7 +77,7 @@ class TaskOptions:
 
     def sampling(self) -> Sampling:
         """Return how text is generated."""
-        from trtbuild.signature.requests import Sampling
+        from trtbuild.signature.sampling import Sampling
 
         return Sampling(
             max_tokens=self.max_tokens or 128,

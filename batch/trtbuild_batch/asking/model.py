@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
+from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest
+from trtbuild.signature.sampling import Sampling
 from trtbuild_batch.inputs import Row
 
 

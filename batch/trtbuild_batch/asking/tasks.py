@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.errors import UsageError
-from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
+from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest
+from trtbuild.signature.sampling import Sampling
 from trtbuild_batch.asking.model import Call, Conversation, Question, RowError
 from trtbuild_batch.inputs import Row
 

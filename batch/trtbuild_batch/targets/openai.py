@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from trtbuild.errors import ServerError
-from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
+from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest
+from trtbuild.signature.sampling import Sampling
 from trtbuild.wire.failures import (
     UNREADABLE,
     DeadlineError,

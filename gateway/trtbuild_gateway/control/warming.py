@@ -12,11 +12,11 @@ from trtbuild.signature.requests import (
     EmbedRequest,
     GenerateRequest,
     RerankRequest,
-    Sampling,
     ScoreRequest,
     TaskRequest,
     TokenClassifyRequest,
 )
+from trtbuild.signature.sampling import Sampling
 from trtbuild_gateway.answers import Choice, generate_all
 from trtbuild_gateway.upstream.servers import Found
 

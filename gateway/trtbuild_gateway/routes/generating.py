@@ -8,7 +8,8 @@ from functools import partial
 from typing import TypeVar
 
 from trtbuild.signature import dialect_of
-from trtbuild.signature.requests import Chunk, GenerateRequest, Sampling
+from trtbuild.signature.requests import Chunk, GenerateRequest
+from trtbuild.signature.sampling import Sampling
 from trtbuild_gateway.answers import Choice, generate_all
 from trtbuild_gateway.encoding.chunks import Stream, usage
 from trtbuild_gateway.encoding.logprobs import TokenBytes

@@ -11,7 +11,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from trtbuild.signature import dialect_of
-from trtbuild.signature.requests import Chunk, GenerateRequest, Guide
+from trtbuild.signature.requests import Chunk, GenerateRequest
+from trtbuild.signature.sampling import Guide
 from trtbuild_gateway.answers import Choice
 from trtbuild_gateway.encoding.chunks import Stream
 from trtbuild_gateway.failures import ApiError, invalid

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from trtbuild.signature.requests import Guide, Sampling
+from trtbuild.signature.sampling import Guide, Sampling
 from trtbuild_gateway.failures import invalid
 
 Probability = Annotated[float, Meta(ge=0, le=1)]

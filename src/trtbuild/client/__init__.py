@@ -6,7 +6,8 @@ from trtbuild.client.llm import AsyncLLMClient, LLMClient
 from trtbuild.client.ready import wait_ready
 from trtbuild.client.transport import DescribedModel
 from trtbuild.client.values import Answer, collect
-from trtbuild.signature.requests import Chunk, Sampling
+from trtbuild.signature.requests import Chunk
+from trtbuild.signature.sampling import Sampling
 
 __all__ = [
     "Answer",

@@ -14,13 +14,8 @@ from trtbuild.client.transport import DescribedModel, Protocol, Transport
 from trtbuild.client.values import Answer, collect, prompt_text
 from trtbuild.signature import ServedModel, dialect_of
 from trtbuild.signature.dialects import Dialect
-from trtbuild.signature.requests import (
-    Chunk,
-    GenerateRequest,
-    Sampling,
-    TaskAnswer,
-    TaskRequest,
-)
+from trtbuild.signature.requests import Chunk, GenerateRequest, TaskAnswer, TaskRequest
+from trtbuild.signature.sampling import Sampling
 from trtbuild.wire.blocking import iterate, run
 from trtbuild.wire.tensors import InferRequest, Outputs
 

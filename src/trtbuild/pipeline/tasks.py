@@ -16,12 +16,12 @@ from trtbuild.signature.requests import (
     GenerateRequest,
     ImageClassifyRequest,
     RerankRequest,
-    Sampling,
     ScoreRequest,
     TaskRequest,
     TokenClassifyRequest,
     TranscribeRequest,
 )
+from trtbuild.signature.sampling import Sampling
 from trtbuild.signature.vectors import TYPES
 
 _T = ServedTask

@@ -13,7 +13,8 @@ import pytest
 from support.batch_jobs import rows_of, texts, write_lines
 from support.batch_server import BatchServer
 from support.command_line import trtbuild
-from trtbuild.signature.requests import GenerateRequest, Sampling
+from trtbuild.signature.requests import GenerateRequest
+from trtbuild.signature.sampling import Sampling
 from trtbuild_batch.asking import RowError
 from trtbuild_batch.asking.tasks import Prompt
 from trtbuild_batch.inputs import Row

@@ -12,7 +12,8 @@ import pytest
 
 from support import virtual_time
 from support.compute_bound import Engine as Computing
-from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest, Sampling
+from trtbuild.signature.requests import EmbedRequest, GenerateRequest, RerankRequest
+from trtbuild.signature.sampling import Sampling
 from trtbuild_batch.asking import Call, Conversation, Question, requests_of
 from trtbuild_batch.cli.view import line
 from trtbuild_batch.engine import (

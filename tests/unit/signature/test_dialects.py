@@ -26,9 +26,9 @@ from trtbuild.signature.requests import (
     Ranked,
     RerankAnswer,
     RerankRequest,
-    Sampling,
     TaskRequest,
 )
+from trtbuild.signature.sampling import Sampling
 from trtbuild.wire.records import ModelMetadata
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorValue
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trtbuild.cli.infer.asker import Asker
     from trtbuild.pipeline.asking import Chat
     from trtbuild.signature.images import Content
-    from trtbuild.signature.requests import Sampling
+    from trtbuild.signature.sampling import Sampling
 
 _EPILOG = """
 Examples

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trtbuild.client.transport import Protocol
-    from trtbuild.signature.requests import Sampling
+    from trtbuild.signature.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class SamplingOptions:
 
     def sampling(self, family: Mapping[str, Any]) -> Sampling:
         """Return the values that a server gets, with those of the model's family as defaults."""
-        from trtbuild.signature.requests import Sampling
+        from trtbuild.signature.sampling import Sampling
 
         more = {key: family[key] for key in family if key not in ("max_tokens", "temperature")}
         chosen = family.get("temperature") if self.temperature is None else self.temperature

@@ -15,13 +15,13 @@ from trtbuild.signature.requests import (
     GenerateRequest,
     ImageClassifyRequest,
     RerankRequest,
-    Sampling,
     ScoreRequest,
     TaskAnswer,
     TaskRequest,
     TokenClassifyRequest,
     TranscribeRequest,
 )
+from trtbuild.signature.sampling import Sampling
 from trtbuild.wire.tensors import InferRequest, Outputs, Parameter, TensorValue
 
 Read = Callable[[Outputs], Chunk]
