@@ -77,7 +77,7 @@ class CompiledTemplate:
         """
         # transformers sets these, and templates test "tools is not none".
         known = {"tools": None, "documents": None, "add_generation_prompt": True, **variables}
-        return _guarded(lambda: _joined(self._template, known), seconds)
+        return _guarded(lambda: _limited(self._template.generate(known)), seconds)
 
 
 def named_templates(declared: object) -> dict[str, str]:
@@ -300,10 +300,6 @@ def environment(**settings: Any) -> _Sandbox:
     made.globals["raise_exception"] = _raise
     made.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     return made
-
-
-def _joined(template: Template, variables: Mapping[str, Any]) -> str:
-    return _limited(template.generate(variables))
 
 
 def _limited(made: Iterable[str]) -> str:

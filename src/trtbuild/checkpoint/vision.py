@@ -83,12 +83,9 @@ def _patches(config: Settings, _: Settings, __: str) -> int:
 def _tiles(config: Settings, _: Settings, __: str) -> int:
     """LLaVA-NeXT: the whole image, its tiles at the largest grid, and a newline for each row."""
     side, size = _grid(config), _side(config["vision_config"]["image_size"])
-    grids = [(int(height) // size, int(width) // size) for height, width in _pinpoints(config)]
+    largest = config["image_grid_pinpoints"]
+    grids = [(int(height) // size, int(width) // size) for height, width in largest]
     return side * side + max(rows * side * (columns * side + 1) for rows, columns in grids)
-
-
-def _pinpoints(config: Settings) -> list[list[int]]:
-    return list(config["image_grid_pinpoints"])
 
 
 def _fixed(config: Settings, processor: Settings, _: str) -> int:

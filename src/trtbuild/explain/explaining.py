@@ -83,7 +83,7 @@ class _Rows:
     def _with_more(self, statement: Statement) -> tuple[Cause, dict[str, str]] | None:
         if not statement.more:
             return None
-        said = _one_line(statement)
+        said = " ".join(f"{statement.text} {statement.more}".split())
         return _first((row for row in self._possible(said) if row.kind == "cause"), said)
 
     def _possible(self, message: str) -> list[Cause]:
@@ -197,10 +197,6 @@ def _known(text: str, *kinds: Kind, frames: str = "") -> tuple[Cause, dict[str, 
     return _first(
         (row for row in rows if row.raised_in is None or row.raised_in.search(frames)), text
     )
-
-
-def _one_line(statement: Statement) -> str:
-    return " ".join(f"{statement.text} {statement.more}".split())
 
 
 def _shown(statement: Statement) -> str:

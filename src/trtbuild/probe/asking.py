@@ -40,7 +40,8 @@ _BATCHED_SPEED = 3.2
 
 def try_llm(client: LLMClient, target: ProbedModel) -> Iterator[Finding]:
     """Test everything an LLM should do. If it does not answer at all, report that only once."""
-    streams = bool(target.config.model_transaction_policy.decoupled) or _is_ensemble(target)
+    config = target.config
+    streams = config.model_transaction_policy.decoupled or config.platform == "ensemble"
     attempts: list[tuple[LiveRule, Callable[[LLMClient, ProbedModel], str]]] = [
         (ANSWERS, _one_token)
     ]
@@ -74,10 +75,6 @@ def try_task(client: LLMClient, target: RepositoryModel) -> Iterator[Finding]:
         raise
     except ServerError as error:
         yield target.finding(ANSWERS, error.what, server_message=error.where, fix=error.fix)
-
-
-def _is_ensemble(target: ProbedModel) -> bool:
-    return bool(target.config.platform == "ensemble")
 
 
 def _one_token(client: LLMClient, target: ProbedModel) -> str:

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from trtbuild import lockfile
@@ -81,18 +82,14 @@ def transaction(repository: Path, progress: Progress = SILENT) -> Iterator[Trans
             f"{repository} is not a directory", fix="name another directory with --repo"
         )
     with disk_trouble(repository), _existing(repository), ExitStack() as stack:
-        waiting = _say_waiting(repository, progress)
-        stack.enter_context(exclusive(repository, waiting=waiting))
+        message = f"waiting for another trtbuild that writes to {repository.name}"
+        stack.enter_context(exclusive(repository, waiting=partial(progress.step, message)))
         repository.mkdir(parents=True, exist_ok=True)  # the last holder may have removed it
         recover(repository)
         staging = stack.enter_context(_staging(repository))
         stack.callback(_forget, repository / staging.name)
         (staging / "new").mkdir()
         yield Transaction(repository, staging, lockfile.read(repository))
-
-
-def _say_waiting(repository: Path, progress: Progress) -> Callable[[], None]:
-    return lambda: progress.step(f"waiting for another trtbuild that writes to {repository.name}")
 
 
 @contextmanager

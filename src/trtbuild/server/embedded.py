@@ -63,12 +63,8 @@ def command(job: ServerJob) -> ServerCommand:
 
 def needs_vllm(contents: Contents, options: LaunchOptions) -> bool:
     """Whether models run vLLM, also as a stand-in, or a Python model of vLLM's image."""
-    python = "python" in contents.backends and any(map(_has_vllm, contents.images))
+    python = "python" in contents.backends and any("-vllm-" in image for image in contents.images)
     return "vllm" in contents.backends or python or bool(options.rehearsal and contents.trtllm)
-
-
-def _has_vllm(image: str) -> bool:
-    return "-vllm-" in image
 
 
 def _needs_onnx_runtime(job: ServerJob) -> bool:
