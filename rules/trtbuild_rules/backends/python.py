@@ -265,8 +265,9 @@ class TritonPythonModel:
 )
 def asked_tensors(model: Model) -> Problems:
     """A tensor that the configuration does not have is never in a request: the helper returns
-    None, and what uses it fails. Only names that are literals are read. Where the server completes
-    configurations, what ``auto_complete_config`` adds counts too."""
+    None, and what uses it fails. If ``initialize`` uses it, the model is not loaded, so this is an
+    error. Only names that are literals are read. Where the server completes configurations, what
+    ``auto_complete_config`` adds counts too."""
     tensors = tensors_of(model)
     if not tensors.whole:
         return
@@ -288,4 +289,5 @@ def asked_tensors(model: Model) -> Problems:
                     f"{file} uses the {named.kind} {named.name!r}; config.pbtxt has {has}",
                     named.at,
                     file=file,
+                    severity=Severity.ERROR if named.needed else None,
                 )

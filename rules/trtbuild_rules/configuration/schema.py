@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from trtbuild import pbtxt
-from trtbuild.check.context import CONFIG, PLACEHOLDER, Model
+from trtbuild.check.context import PLACEHOLDER, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
@@ -44,7 +44,7 @@ def parses(model: Model) -> Problems:
         yield Problem(
             message,
             Position(error.line, error.column),
-            server=f"failed to read text proto from {CONFIG}",
+            server=f"failed to read text proto from {model.config_file}",
             fix=fix,
         )
 
@@ -167,7 +167,7 @@ def not_newer(model: Model) -> Problems:
             yield Problem(
                 f"{name!r} came with Triton {since}, but this model is for {model.triton}",
                 at,
-                server=f"failed to read text proto from {CONFIG}",
+                server=f"failed to read text proto from {model.config_file}",
             )
 
 

@@ -17,7 +17,7 @@ from trtbuild.check.context import CONFIG, Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import OPENVINO_XML, Example
 from trtbuild.check.model import Severity
-from trtbuild.check.reading import is_inside, open_inside
+from trtbuild.check.reading import is_inside, is_placeholder, open_inside
 from trtbuild.files import begins_page, stand_in
 from trtbuild.located.positions import NOWHERE
 from trtbuild_rules.readers.graphs.onnxmodel import onnx_files
@@ -250,6 +250,7 @@ def _environment(value: str) -> str:
     bad=[
         _environment(f"{_MODEL_DIRECTORY}/env.tar.gz"),
         Example(_environment(f"{_MODEL_DIRECTORY[1:]}/env.tar.gz"), {"m/env.tar.gz": "x"}),
+        Example(_environment(f"{_MODEL_DIRECTORY}/env.tar.gz"), {"m/env.tar.gz": "404: not found"}),
     ],
     good=Example(_environment(f"{_MODEL_DIRECTORY}/env.tar.gz"), {"m/env.tar.gz": "x"}),
 )
@@ -268,10 +269,28 @@ def python_environment(model: Model) -> Problems:
             )
         return
     path = Path(os.path.normpath(value.replace(_MODEL_DIRECTORY, str(model.path))))
-    if is_inside(path, model.repository.root) and not path.exists():
+    if not is_inside(path, model.repository.root):
+        return
+    if path.is_file() and not is_placeholder(path) and not _is_archive(path):
+        yield Problem(
+            f"{value} is not a packed environment",
+            model.at_parameter(_ENVIRONMENT),
+            server="archive_read_open_filename() failed.",
+        )
+    if not path.exists():
         there = value.replace(_MODEL_DIRECTORY, f"/models/{model.name}")
         yield Problem(
             f"there is no {value}",
             model.at_parameter(_ENVIRONMENT),
             server=f"Failed to get the canonical path for {there}.",
         )
+
+
+# gzip, bzip2, xz, zstd, zip
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK")
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    return head.startswith(_PACKED) or head[257:262] == b"ustar"

@@ -15,7 +15,7 @@ _PYTHON = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+), in (?P<functi
 _BACKEND = re.compile(r"(?P<path>/\S+\.py)\((?P<line>\d+)\): (?P<function>[\w<>]+)")
 _PACKAGE = re.compile(r"/(?:site|dist)-packages/((\w+)/.+)")
 _OWN_BACKEND = re.compile(r"/backends/(\w+)/")
-_STANDARD = re.compile(r"/lib/python3\.\d+/(?!site-packages|dist-packages)|<frozen")
+_STANDARD = re.compile(r"/lib/python3\.\d+/(?!site-packages|dist-packages)|<frozen|_backend_utils")
 _BARE = re.compile(r"\s*((?:\w+\.)*[A-Z]\w*(?:Error|Exception))\s*")
 _SAYS = re.compile(
     r"\s*(?:[Ee]rror: |\[?ERROR\b|\[E\]|what\(\): |[Ff]atal\b|FATAL\b|docker: |panic: "

@@ -63,6 +63,11 @@ def test_execute_may_come_from_elsewhere(tmp_path: Path, source: str) -> None:
     assert found(tmp_path, source, "TRT603") == []
 
 
+def test_what_only_a_program_runs_is_not_defined(tmp_path: Path) -> None:
+    source = "if __name__ == '__main__':\n    class TritonPythonModel: ...\n"
+    assert len(found(tmp_path, source, "TRT602")) == 1
+
+
 def test_a_method_with_other_parameters(tmp_path: Path) -> None:
     source = (
         "class TritonPythonModel:\n    def execute(self): ...\n    def finalize(self, x): ...\n"
@@ -93,6 +98,34 @@ def test_a_method_that_is_called_while_the_model_loads(
         if one.severity is check.Severity.ERROR
     ]
     assert errors == ([f"TypeError: {said}"] if said else [])
+
+
+USES = """\
+import triton_python_backend_utils as pb_utils
+class TritonPythonModel:
+    def initialize(self, args):
+        config = args["model_config"]
+        {}
+    def execute(self, requests): ...
+"""
+WRONG = 'pb_utils.get_output_config_by_name(config, "WRONG")'
+
+
+@pytest.mark.parametrize(
+    ("lines", "refused"),
+    [  # as the server's Python backend loaded it, or refused it because None has no items
+        (f'kind = {WRONG}["data_type"]', True),
+        (f'self.out = {WRONG}; kind = self.out["data_type"]', True),
+        (f'out = {WRONG}; kind = pb_utils.triton_string_to_numpy(out["data_type"])', True),
+        (f"out = {WRONG}", False),
+        (f'out = {WRONG}; out = {{"data_type": 1}}; kind = out["data_type"]', False),
+        (f'out = {WRONG}; kind = out and out["data_type"]', False),
+        (f'if args: return\n        kind = {WRONG}["data_type"]', False),
+    ],
+)
+def test_a_tensor_that_initialize_needs(tmp_path: Path, lines: str, refused: bool) -> None:
+    (one,) = found(tmp_path, USES.format(lines), "TRT605")
+    assert (one.severity is check.Severity.ERROR) is refused
 
 
 DECLARING = """\

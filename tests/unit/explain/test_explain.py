@@ -238,6 +238,11 @@ FIELDS = {  # what the server of 2.51 said of a model: fields or files, their pl
         {"m/1/model.py": MODEL_PY},
         ("key-missing", "", "m/1/model.py:6"),
     ),
+    "KeyError: 'FP32'\\n\\nAt:\\n  /opt/tritonserver/backends/python/triton_python_backend_utils.py"
+    "(296): triton_string_to_numpy\\n  /srv/r/m/1/model.py(1): initialize": (
+        {"m/1/model.py": MODEL_PY},
+        ("key-missing", "", "m/1/model.py:1"),
+    ),
     "NameError: name 'x' is not defined\\n\\nAt:\\n  /srv/r/m/1/model.py(2): <module>": (
         {"m/1/model.py": MODEL_PY},
         ("python-bug", "", "m/1/model.py:2"),

@@ -11,10 +11,12 @@ from typing import Any, TypeGuard
 
 from trtbuild.located.positions import NOWHERE, Position
 from trtbuild_rules.readers.python.pycomplete import METHOD, UNKNOWN, Completion, completion_of
+from trtbuild_rules.readers.python.pyload import subscripted
 from trtbuild_rules.readers.python.pyvalues import constants_of, value_of
 
 _CLASS = "TritonPythonModel"
 _OBJECT = "object"
+_AS_PROGRAM = "__name__ == '__main__'"  # never true of a model
 _ANY = 1 << 16  # more arguments than anyone passes
 _DECLARING = {"add_input": "input", "add_output": "output"}
 # The backend's helpers that take a tensor by its name; the name's place among the arguments.
@@ -35,6 +37,7 @@ class Named:
         guarded: Whether that is under a condition.
         data_type: ``TYPE_…`` as declared, empty if it cannot be read.
         dims: As declared, without the batch; None if they cannot be read.
+        needed: Whether the model does not load if the configuration lacks it.
     """
 
     kind: str
@@ -44,6 +47,7 @@ class Named:
     guarded: bool = False
     data_type: str = ""
     dims: tuple[int, ...] | None = None
+    needed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,8 @@ def _top_names(tree: ast.Module) -> dict[str, ast.AST]:
         for node in ast.iter_child_nodes(waiting.pop()):
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 found[node.name] = node
+            elif isinstance(node, ast.If) and ast.unparse(node.test) == _AS_PROGRAM:
+                waiting.append(ast.Module(node.orelse, []))
             elif isinstance(node, ast.ImportFrom | ast.Import):
                 found.update({alias.asname or alias.name: node for alias in node.names})
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -172,7 +178,7 @@ def _arity(item: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[int, int]:
 
 
 def _tensors(tree: ast.Module) -> Iterator[Named]:
-    constants = constants_of(tree)
+    constants, needed = constants_of(tree), subscripted(tree)
     guarded = {
         id(node)
         for outer in ast.walk(tree)
@@ -191,7 +197,7 @@ def _tensors(tree: ast.Module) -> Iterator[Named]:
             kind, place = _NAMING[called]
             name = value_of(node.args[place], constants)
             if isinstance(name, str):
-                yield Named(kind, name, _at(node.args[place]))
+                yield Named(kind, name, _at(node.args[place]), needed=id(node) in needed)
 
 
 def _declared(node: ast.expr, kind: str, constants: dict[str, Any]) -> Iterator[Named]:
