@@ -87,7 +87,7 @@ def _need_something(out: str) -> None:
     from trtbuild_batch.output import record
     from trtbuild_batch.places import absolute, need_pyarrow
 
-    with contextlib.suppress(OSError, ValueError):  # it is not a path, or may not be read
+    with contextlib.suppress(OSError, ValueError):  # not a path, or unreadable
         folder = absolute(out)
         names = () if "://" in out else (record.NAME, record.REFRESH)
         if names and not any((folder / name).exists() for name in names):

@@ -145,7 +145,7 @@ class Metered:
         self._limit = max(1.0, self._limit * _SHRINK)
 
     def observe(self, load: Load, ours: Ours) -> None:
-        """Adapt to the server's load, with so many calls of our own."""
+        """Adapt to the server's load, of which ``ours`` is our own part."""
         self._fill(load, ours)
         if self.yielding is not None:
             self.yielding.observe(load, ours)
@@ -160,12 +160,14 @@ class Metered:
             self._limit = max(1.0, min(self._limit, float(max(1, ours.held))) * _SHRINK)
             return
         if load.waiting:
-            return  # as many as greed wants
+            return  # as many as a greedy job wants
         full = 1.0 if self.greedy else _FULL
         self._capacity = max(self._capacity * _FORGET, running)
         room = (full * self._capacity - running) / ours.each
         if room < 0:
             self._limit = max(1.0, min(self._limit, ours.held + room))
-        elif (load.memory or 0.0) < full and ours.held >= int(self._limit):  # no growth for nobody
+        elif (load.memory or 0.0) < full and ours.held >= int(
+            self._limit
+        ):  # grow only if the limit is used
             more = min(max(1.0, self._limit * (_GROW - 1)), max(room, float(self.greedy)))
             self._limit = min(float(self.most), self._limit + more)

@@ -61,8 +61,8 @@ class Engine(Generic[Item]):
         limiter: How many calls at a time.
         policy: When to try again, and when to stop.
         alive: Whether the target answers anything at all.
-        spent: How many of its attempts an item has used up elsewhere.
-        requests: How many requests an item is for the server.
+        spent: How many of its attempts an item has already used elsewhere.
+        requests: How many requests the server gets for an item.
     """
 
     ask: Callable[[Item], Awaitable[Outcome]]
@@ -98,7 +98,7 @@ class Engine(Generic[Item]):
 
     @property
     def requests_in_flight(self) -> int:
-        """Requests that those are for the server."""
+        """Requests that the server has for those items."""
         return self._requests
 
     async def run(self, items: AsyncIterator[Sequence[Item]]) -> None:
@@ -111,8 +111,8 @@ class Engine(Generic[Item]):
         self._over.clear()
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._hire()
-                await self._over.wait()  # nobody may be at work while the limit is zero
+                self._start()
+                await self._over.wait()  # while the limit is zero, there may be no worker
         except BaseExceptionGroup as group:
             raise _first(group) from None
 
@@ -121,10 +121,10 @@ class Engine(Generic[Item]):
         """Whether there are items that no worker holds."""
         return self._source is not None or bool(self._ready)
 
-    def _hire(self) -> None:
+    def _start(self) -> None:
         """Start workers up to the limit."""
         assert self._group is not None
-        if not self._workers:  # a pause of ours is no silence of the target
+        if not self._workers:  # our own pause does not count as the target's silence
             self._silent_since = asyncio.get_running_loop().time()
         while self._more and self._workers < self.limiter.limit:
             self._workers += 1
@@ -133,7 +133,7 @@ class Engine(Generic[Item]):
     def wake(self) -> None:
         """Start workers after the limit has grown."""
         if self._group is not None and self._more:
-            self._hire()
+            self._start()
 
     async def _work(self) -> None:
         try:
@@ -154,7 +154,7 @@ class Engine(Generic[Item]):
                 if self._workers < self.limiter.limit:
                     self.wake()
         except BaseException:
-            self._group = None  # it ends, and takes nobody any more
+            self._group = None  # it is ending and takes no more workers
             raise
         finally:
             self._workers -= 1

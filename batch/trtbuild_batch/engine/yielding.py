@@ -19,25 +19,25 @@ _QUIET = (10.0, 20.0)
 # Times the mean time to the first token without us. Few first tokens meet a new prompt of ours, and
 # those wait longest: in simulations the 99th percentile grew four times as much as the mean.
 SLOWDOWN = 1.05
-_STANDSTILL = 60.0  # seconds in which nobody gets a first token: no reason to stay away
-_ENOUGH = 5  # first tokens that a mean is made of
-_REMEMBERED = 50.0  # first tokens; older ones count less and less
+_STANDSTILL = 60.0  # seconds without a first token, after which there is nobody to yield to
+_ENOUGH = 5  # first tokens that a mean needs
+_REMEMBERED = 50.0  # first tokens; older ones count less
 _STALE = 600.0  # seconds after which the mean without us is measured again
-_SHARE = 0.01  # of the time, at least, for a job that holds others up
-_SETTLED = 2  # looks after which a page, which may be a second old, tells of the state at hand
+_SHARE = 0.01  # of the time, at least, for a job that delays others
+_SETTLED = 2  # observations after which metrics, up to a second old, show the current state
 _START = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a server says of itself.
+    """What a server reports about itself.
 
     Attributes:
         waiting: Requests in its queue.
-        running: Requests that it computes; None if it does not say.
-        memory: Share of its KV cache in use, 0 to 1; None if it does not say.
-        firsts: First tokens that it has ever sent; None if it does not say.
-        first_seconds: The sum of the times until those.
+        running: Requests that it is computing; None if it does not report them.
+        memory: Share of its KV cache in use, 0 to 1; None if it does not report it.
+        firsts: First tokens that it has ever sent; None if it does not count them.
+        first_seconds: The sum of the times to those tokens.
     """
 
     waiting: float
@@ -49,13 +49,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """What a job has asked of the server until ``now``, in seconds of any clock.
+    """What a job has sent to the server until ``now``, in seconds of any clock.
 
     Attributes:
         in_flight: Requests without an answer yet.
         asked: Requests ever made.
         now: The time.
-        calls: Calls without an answer yet, of one request or more; None: of one.
+        calls: Calls without an answer yet; None if each is one request.
     """
 
     in_flight: int
@@ -97,32 +97,32 @@ class _Mean:
 
 @dataclass(slots=True)
 class Yielding:
-    """How many calls other requests allow, from looks at the server about a second apart.
+    """How many calls a job may make beside other requests; observes the server once a second.
 
-    Without others ``limit`` soon is no limit.
+    Without others, ``limit`` soon stops mattering.
 
     Args:
-        slowdown: Times the mean time to the first token without us that it may take with us.
+        slowdown: Limit of the mean time to the first token, as a multiple of that without us.
         limit: Calls that are allowed.
-        chance: Decides how long it waits.
+        chance: Draws how long the job waits.
     """
 
     slowdown: float = SLOWDOWN
     limit: int = _START
-    chance: random.Random = field(default_factory=random.Random)  # it is not a secret
+    chance: random.Random = field(default_factory=random.Random)  # not a secret
     _quiet: float = _QUIET[0]
     _alone: _Mean = field(default_factory=_Mean)
     _beside: _Mean = field(default_factory=_Mean)
     _load: Load | None = None
     _ours: Ours = Ours(0)
-    _counted: float = 0.0  # the most first tokens that were not ours for certain
+    _counted: float = 0.0  # the most first tokens that were certainly not ours
     _seen: float = -math.inf
     _served: float = -math.inf
     _visited: bool = False
     _harmless: bool | None = None  # None: not tried
     _measured: float = -math.inf
     _owed: float = 0.0  # seconds to stay away
-    _looks: int = 0  # in a row at which we had calls in flight, or at which we had none
+    _looks: int = 0  # consecutive ones with calls of ours in flight, or without
 
     @property
     def visited(self) -> bool:
@@ -130,9 +130,9 @@ class Yielding:
         return self._visited
 
     def observe(self, load: Load, ours: Ours) -> None:
-        """Adapt to a look at the server."""
+        """Adapt to what the server reports."""
         if load.firsts is None or load.running is None:
-            self.limit = max(self.limit, _grown(self.limit))  # it does not say enough
+            self.limit = max(self.limit, _grown(self.limit))  # the server reports too little
             return
         before, self._load = self._load, load
         previous, self._ours = self._ours, ours
@@ -160,7 +160,7 @@ class Yielding:
     def _others(self, load: Load, ours: Ours, previous: Ours) -> bool:
         """Whether requests that are not ours are there, or were since the last look."""
         assert load.firsts is not None and load.running is not None
-        certain = load.firsts - ours.asked  # ours that have no first token yet make it too small
+        certain = load.firsts - ours.asked  # too small by ours that have no first token yet
         idle = not ours.in_flight and not previous.in_flight
         counted, self._counted = self._counted, certain if idle else max(self._counted, certain)
         # A page may be a second old, and have rows of ours that are finished now.
@@ -179,7 +179,7 @@ class Yielding:
             self._measured = ours.now
 
     def _arrived(self) -> None:
-        """Others came: stop, unless it is known that we do no harm."""
+        """Others have come: stop, unless it is known that we do not slow them down."""
         self._quiet = self.chance.uniform(*_QUIET)
         if not self._harmless or self._old:
             self.limit = 0
@@ -190,7 +190,7 @@ class Yielding:
         return not self._alone.known or self._ours.now - self._measured > _STALE
 
     def _pay(self, ours: Ours, seconds: float) -> None:
-        """Keep account of the time in which we hold others up."""
+        """Keep account of the time in which we delay others."""
         if not ours.in_flight:
             self._owed = max(0.0, self._owed - seconds) if self._harmless is False else 0.0
         elif not self._harmless:
@@ -208,7 +208,7 @@ class Yielding:
             self._beside = _Mean()
 
     def _judge(self, ratio: float, calls: int) -> None:
-        """Compare the means. The excess is taken for proportional to our calls."""
+        """Compare the means. The excess is taken to be proportional to our calls."""
         room = self.slowdown - 1
         self._harmless = ratio - 1 <= room
         if ratio - 1 <= room / 2:
@@ -219,5 +219,5 @@ class Yielding:
 
 
 def _grown(limit: int) -> int:
-    """Slowly: the prompts of many new rows hold up a step together."""
+    """Grow slowly: the prompts of many new rows delay a step together."""
     return min(1 << 20, limit + max(1, limit // 4))

@@ -89,7 +89,10 @@ def _unknown(architecture: str, own_code: str) -> tuple[str, str]:
     close = difflib.get_close_matches(architecture, families.architectures(), 3, 0.75)
     if close:
         return what, f"correct config.json if you meant one of these: {', '.join(close)}"
-    return what, "docs/reference/sources.md lists what is known, and how a newer family is added"
+    return (
+        what,
+        "docs/reference/sources.md says which are known, and how to add one",
+    )
 
 
 def _known_task(architecture: str) -> Task | None:

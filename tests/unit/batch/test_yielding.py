@@ -303,7 +303,7 @@ def test_a_job_stays_as_fast_when_the_metrics_are_gone(monkeypatch: pytest.Monke
     virtual_time.run(main(), monkeypatch)
 
 
-def test_nobody_is_hired_while_a_failed_job_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_worker_starts_while_a_failed_job_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async def ask(item: int) -> Outcome:
             if item == 0:
