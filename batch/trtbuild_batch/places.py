@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 SCHEMES = ("s3", "gs", "gcs")
+_OLD_SECONDS = 86_400  # nobody writes a file for longer
 
 
 def need_pyarrow() -> None:
@@ -107,9 +110,11 @@ class Place:
             BuildError: The disk is full, or the object store does not answer.
         """
         folder = self.local.parent if self.local else scratch
-        temporary = folder / f".{self.name}.tmp"  # of a killed process: written over
+        # Whoever has lost a claim without noticing publishes the same file at the same time.
+        temporary = folder / f".{self.name}.{secrets.token_hex(4)}.tmp"
         try:
             with disk_trouble(folder):
+                _remove_old(folder, f".{self.name}.", ".tmp")
                 yield temporary
                 with temporary.open("rb+") as stream:
                     os.fsync(stream.fileno())
@@ -198,6 +203,15 @@ class Place:
         """This file as text, decompressed if its name says so. OSError."""
         stream: Any = self.fs.open_input_stream(self.path, buffer_size=1 << 20)
         return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="strict", newline="")
+
+
+def _remove_old(folder: Path, start: str, end: str) -> None:
+    """Remove temporary files that processes which were killed have left."""
+    for path in folder.iterdir():
+        if path.name.startswith(start) and path.name.endswith(end):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _OLD_SECONDS:
+                    path.unlink()
 
 
 def _sync(folder: Path) -> None:

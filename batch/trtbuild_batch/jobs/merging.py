@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -51,7 +52,7 @@ def merge(out: str, target: Path, progress: Progress, *, partial: bool = False) 
     if not there:
         raise UsageError("no part is there yet", where=str(folder), fix="run the job first")
     progress.step(f"merging {len(there)} parts")
-    temporary = target.with_name(f".{target.name}.tmp")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     rows = 0
     try:
         with disk_trouble(target.parent), _writer(temporary, target.suffix, job) as write:

@@ -115,7 +115,7 @@ class Worker:
         ]
         work = asyncio.create_task(self._engine.run(self._messages()))
         try:
-            await self._finished(work)
+            await self._finished(work, beside)
         except StoppedError as error:
             raise ServerError(
                 f"the worker stopped: {error.reason}",
@@ -129,11 +129,18 @@ class Worker:
             await self._give_back()
             self._count()
 
-    async def _finished(self, work: asyncio.Task[None]) -> None:
-        """Wait for the end; after a stop no longer than the grace."""
+    async def _finished(
+        self, work: asyncio.Task[None], beside: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Wait for the end; after a stop no longer than the grace. Raise the error of a task
+        ``beside``: without it the broker would give our messages to others, too."""
         stopping = asyncio.create_task(self._stopping.wait())
+        waiting: set[asyncio.Task[Any]] = {work, stopping, *beside}
         try:
-            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            while not (work.done() or stopping.done()):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for one in done - {work}:
+                    one.result()
             if not work.done():
                 self.progress.step(f"finishing {len(self._held)} messages")
             await asyncio.wait({work}, timeout=self.options.grace)

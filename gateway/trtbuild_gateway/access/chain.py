@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,11 @@ def digest(body: bytes, key: bytes) -> str:
 
 def next_line(before: Link, entry: Mapping[str, Any], key: bytes) -> tuple[bytes, Link]:
     """Return the line after ``before``, and the chain with it."""
-    body = _encode({"seq": before.seq + 1, **entry, "prev": before.hash})[:-1]
+    line = {"seq": before.seq + 1, **entry, "prev": before.hash}
+    try:
+        body = _encode(line)[:-1]
+    except UnicodeEncodeError:  # half a pair of surrogates must not keep later lines waiting
+        body = json.dumps(line, ensure_ascii=False).encode("utf-8", "replace")[:-1]
     found = digest(body, key)
     return body + _MARK + found.encode() + b'"}\n', Link(before.seq + 1, found)
 

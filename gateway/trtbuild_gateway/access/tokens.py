@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trtbuild.errors import RecipeError, UsageError
+from trtbuild.wire.failures import UNREADABLE
 from trtbuild_gateway.access.keys import Key
 from trtbuild_gateway.access_settings import JwtSettings
 from trtbuild_gateway.failures import ApiError, unavailable
@@ -145,7 +146,7 @@ class Tokens:
             try:
                 self._keys = self._of_value(await asyncio.to_thread(client.fetch_data))
                 self._due = time.monotonic() + _OLDEST_SECONDS
-            except (self._jwt.PyJWTError, ValueError, OSError, HTTPException) as error:
+            except (self._jwt.PyJWTError, OSError, HTTPException, *UNREADABLE) as error:
                 self._due = time.monotonic() + _FAILED_SECONDS  # the old keys stay
                 _log.error("the keys of %s are not known: %s", self._settings.jwks, error)
 
@@ -154,7 +155,7 @@ class Tokens:
             return self._of_value(msgspec.json.decode(path.read_bytes()))
         except OSError as error:
             problem = str(error.strerror)
-        except (self._jwt.PyJWTError, ValueError) as error:
+        except (self._jwt.PyJWTError, *UNREADABLE) as error:
             problem = str(error)
         raise RecipeError(
             f"the JWKS {path} cannot be used: {problem}",

@@ -167,8 +167,11 @@ def staged_dir(target: Path) -> Iterator[Path]:
 def atomic_write(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write ``path`` so that readers see either the old or the new bytes, even after a crash.
 
-    The umask applies to ``mode``, as it does to that of every new file.
+    The umask applies to ``mode``, as it does to that of every new file. A device or a pipe is
+    refused: the rename would put a file in its place.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     temporary = path.with_name(f".{path.name}{MARK}{secrets.token_hex(4)}")
     try:
         write_synced(temporary, content, mode=mode)

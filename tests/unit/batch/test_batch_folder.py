@@ -18,12 +18,15 @@ import pytest
 from support.batch_jobs import rows_of, texts, write_lines
 from support.batch_server import BatchServer
 from support.command_line import trtbuild
+from trtbuild.wire.failures import UNREADABLE
 from trtbuild_batch.engine import Outcome, Receipt
 from trtbuild_batch.jobs.preparing import require_usable
 from trtbuild_batch.output.journal import Journal, count
+from trtbuild_batch.output.parts import Layout
 from trtbuild_batch.output.record import Record
-from trtbuild_batch.places import Place
+from trtbuild_batch.places import Place, place
 from trtbuild_batch.refreshing import memory
+from trtbuild_batch.targets.openai import _usage
 
 Run = Callable[..., Any]
 PROMPT = ("--prompt", "S: {{ text }}")
@@ -125,7 +128,34 @@ def test_what_cannot_be_looked_at_or_merged(run: Run, tmp_path: Path, server: Ba
     part.write_bytes(b"nothing")
     assert batch("status", "out", cwd=tmp_path).returncode == 5
     assert run("rows.jsonl", *PROMPT).returncode == 5
-    assert not [path.name for path in tmp_path.iterdir() if path.name in ("y.csv", ".y.csv.tmp")]
+    assert not [path.name for path in tmp_path.iterdir() if "y.csv" in path.name]
+
+
+def test_two_that_publish_a_part_at_once_do_not_mix_it(tmp_path: Path) -> None:
+    """As one does that was paused until its claim had lapsed."""
+    part, left = place(str(tmp_path)) / "part-00000.parquet", tmp_path / ".part-00000.parquet.x.tmp"
+    left.write_bytes(b"of a process that was killed")
+    os.utime(left, (1, 1))
+    with part.replaced(tmp_path) as one:
+        one.write_bytes(b"first")
+        with part.replaced(tmp_path) as other:
+            other.write_bytes(b"second, and longer")
+        assert part.read() == b"second, and longer"
+    assert part.read() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == [part.name]
+
+
+def test_counts_that_no_column_holds_are_left_out() -> None:
+    answers = [Receipt(Outcome("x", "stop", tokens, 1), 1, 1.0) for tokens in (2**70, -1, 7)]
+    table = Layout("text").table([(row, (), answer) for row, answer in enumerate(answers)])
+    assert table["prompt_tokens"].to_pylist() == [None, None, 7]
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN"])
+def test_numbers_that_are_none_are_malformed(number: str) -> None:
+    usage = json.loads(f'{{"usage": {{"prompt_tokens": {number}}}}}')
+    with pytest.raises(UNREADABLE):
+        _usage(usage)
 
 
 def test_vectors_are_no_csv_and_a_broken_one_is_an_error(

@@ -270,6 +270,19 @@ def test_a_target_that_is_not_there_at_the_start_is_waited_for(
     assert queue.calls == 1
 
 
+def test_a_worker_that_cannot_keep_its_messages_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the broker would give them to another one as well."""
+    queue = Scripted(*[CHAT] * 1000)
+
+    async def refuse(_: Collection[Message]) -> None:
+        raise ZeroDivisionError("in a client library")
+
+    monkeypatch.setattr(queue, "keep", refuse)
+    with pytest.raises(ZeroDivisionError):
+        played(queue, monkeypatch)
+    assert len(queue.sent) < 1000
+
+
 def test_a_broker_that_is_away_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = Scripted(*[CHAT] * 40)
     queue.broker_fails = lambda now, _: LostError("away") if now % 7 < 5 else None

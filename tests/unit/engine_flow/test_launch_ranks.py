@@ -49,6 +49,13 @@ def test_the_layout_follows_from_the_engines(tmp_path: Path) -> None:
     assert layout(api, "llmapi").world == 4
 
 
+def test_a_version_is_a_number_that_can_be_read(tmp_path: Path) -> None:
+    for name in ("\u00b2", "10", "9", "9" * 200, "1x"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "11").touch()
+    assert ranks.newest_version(tmp_path) == tmp_path / "10"
+
+
 def test_ways_that_cannot_be(tmp_path: Path) -> None:
     repo = write_engine(write_engine(tmp_path / "repo", tp=4), "other", tp=2)
     with pytest.raises(ServerError, match="engines of 2 and 4 ranks cannot share one leader"):

@@ -326,6 +326,15 @@ def test_what_else_unwinds_waits_too_and_what_is_ignored_stays_so() -> None:
     assert done
 
 
+def test_a_file_never_replaces_a_device_or_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to(os.devnull)
+    for name in ("pipe", "null"):
+        with pytest.raises(OSError, match="not a regular file"):
+            files.atomic_write(tmp_path / name, b"x")
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "null").is_symlink()
+
+
 def test_atomic_write_leaves_the_old_file_on_trouble(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

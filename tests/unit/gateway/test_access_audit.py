@@ -41,6 +41,17 @@ def noted(log: AuditLog, name: str = "/x") -> None:
     log.note(Call("r", name, Caller("k")), Outcome())
 
 
+def test_text_that_no_encoding_has_keeps_no_line_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(AuditSettings(path=path))
+    noted(log, "half a pair: \ud800")
+    noted(log)
+    log.require()
+    assert [row["endpoint"] for row in rows(path)] == ["half a pair: ?", "/x"]
+    assert len(list(walk(path.read_bytes().splitlines(keepends=True), b""))) == 2
+    asyncio.run(log.close())
+
+
 def test_every_call_has_a_line(tmp_path: Path) -> None:
     file, path = tmp_path / "keys.json", tmp_path / "audit.jsonl"
     key = add_key(file)

@@ -78,6 +78,29 @@ def test_a_tokenizer_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> No
     in_front(test, "m", models=models)
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [7, {"context_length": 7}, {"context_length": {"string_value": "9" * 5000}}, {"labels": [1]},
+     {"labels": {"string_value": "[" * 100_000}}],
+)  # fmt: skip
+def test_a_server_that_reports_nonsense_hides_no_other_model(
+    parameters: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = FakeTriton.described
+
+    def nonsense(self: FakeTriton, name: str, what: str) -> dict[str, Any]:
+        more = {"parameters": parameters} if (name, what) == ("bad", "config") else {}
+        return described(self, name, what) | more
+
+    monkeypatch.setattr(FakeTriton, "described", nonsense)
+
+    async def test(triton: FakeTriton, served: Served) -> None:
+        listed = (await served.client.get("/v1/models")).json()["data"]
+        assert "m" in [model["id"] for model in listed]
+
+    in_front(test, "bad", "m")
+
+
 def test_a_list_of_models_says_what_is_missing() -> None:
     gone = "127.0.0.1:1"
 

@@ -43,6 +43,8 @@ def test_the_page_of_a_server() -> None:
     assert found.gpus == {"GPU-1": {"memory_used_bytes": 1024, "utilization": 0.5}}
     with pytest.raises(ValueError, match="could not convert"):
         read_figures("nv_inference_pending_request_count{} high")
+    with pytest.raises(ValueError, match="not a page of metrics"):
+        read_figures('a_total{b="c", ="e"} 10')
 
 
 def test_the_times_of_the_last_calls() -> None:

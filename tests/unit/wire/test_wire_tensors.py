@@ -203,3 +203,19 @@ def test_raw_bytes_that_do_not_fit_are_refused(datatype: str, content: bytes) ->
 def test_the_schema_is_a_pool_of_its_own() -> None:
     assert message("ModelInferRequest") is not official.ModelInferRequest
     assert message("ModelInferRequest").DESCRIPTOR.full_name == "inference.ModelInferRequest"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"shape": [math.inf], "data": [1]},
+        {"shape": [10**400], "data": []},
+        {"shape": [1], "parameters": {"binary_data_size": math.inf}},
+        {"shape": [1], "parameters": {"binary_data_size": -1}},
+    ],
+)
+def test_numbers_that_no_tensor_has_are_refused(row: dict[str, Any]) -> None:
+    """JSON's 1e999 is infinite for Python."""
+    body = json.dumps({"outputs": [{"name": "o", "datatype": "INT32", **row}]}).encode()
+    with pytest.raises(TensorError):
+        kserve.decode_response(body)
