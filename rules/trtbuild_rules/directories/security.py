@@ -15,8 +15,8 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
 from trtbuild.located.positions import Position
-from trtbuild_rules.readers.folders import Folder, folders
 from trtbuild_rules.readers.modelyaml import llm_api_files
+from trtbuild_rules.readers.named_directories import NamedDirectory, named_directories
 from trtbuild_rules.readers.served import reading_of, release_of, trtllm_release_of
 from trtbuild_rules.readers.tokenizing import facts_of, settings
 
@@ -270,8 +270,8 @@ def _trusts(model: Model) -> bool:
     return any(one.get("trust_remote_code") is True for one in said)
 
 
-def _inside(model: Model, name: str) -> Iterator[tuple[Folder, str]]:
-    for folder in folders(model):
+def _inside(model: Model, name: str) -> Iterator[tuple[NamedDirectory, str]]:
+    for folder in named_directories(model):
         if folder.path.is_dir():
             yield folder, folder.relative(model, name)
 

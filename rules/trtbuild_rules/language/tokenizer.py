@@ -9,7 +9,11 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import TOKENIZER, Example
 from trtbuild.check.model import Severity
 from trtbuild.check.reading import is_inside
-from trtbuild_rules.readers.folders import TOKENIZER_DIR, Folder, folders
+from trtbuild_rules.readers.named_directories import (
+    TOKENIZER_DIR,
+    NamedDirectory,
+    named_directories,
+)
 from trtbuild_rules.readers.served import is_hub_id, local_folder
 from trtbuild_rules.readers.tokenizing import TokenizerFacts, facts_of
 from trtbuild_rules.readers.vocabulary import end_ids, shown, vocabulary_sizes
@@ -21,10 +25,10 @@ _KINDS = (
 )  # fmt: skip
 
 
-def _tokenizers(model: Model) -> Iterator[tuple[Folder, TokenizerFacts]]:
+def _tokenizers(model: Model) -> Iterator[tuple[NamedDirectory, TokenizerFacts]]:
     """Every directory that a model of this repository names and that is there, and its facts."""
     memo = model.repository.memo
-    for folder in folders(model):
+    for folder in named_directories(model):
         if folder.path.is_dir():
             key = ("tokenizer", folder.path)
             if key not in memo:  # read and digested once for all rules
@@ -54,7 +58,7 @@ def is_there(model: Model) -> Problems:
     only on the machine that wrote it. The C++ backend does not read the parameter."""
     value = model.parameters().get(TOKENIZER_DIR, "")
     at = model.at_parameter(TOKENIZER_DIR)
-    named = [one for one in folders(model) if one.key == TOKENIZER_DIR]
+    named = [one for one in named_directories(model) if one.key == TOKENIZER_DIR]
     there = [one for one in named if one.path.is_dir()]
     for folder in there:
         if not any((folder.path / name).is_file() for name in _KINDS):

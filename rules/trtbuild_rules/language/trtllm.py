@@ -12,8 +12,8 @@ from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
 from trtbuild.located.text import LocatedText
-from trtbuild_rules.readers.folders import folders
 from trtbuild_rules.readers.modelyaml import NAME, all_files, llm_api_files
+from trtbuild_rules.readers.named_directories import named_directories
 from trtbuild_rules.readers.served import is_hub_id, local_folder, trtllm_release_of
 from trtbuild_rules.readers.tokenizing import settings
 
@@ -215,7 +215,7 @@ def _world(text: LocatedText) -> int:
 def model_is_there(model: Model) -> Problems:
     """``/models/NAME/VERSION/…`` is where containers see the repository; any other path exists
     only on the machine that wrote it. A model from the hub needs a pinned ``revision``."""
-    for folder in folders(model):
+    for folder in named_directories(model):
         if folder.named_in.endswith(NAME) and not folder.path.is_dir():
             yield Problem(
                 f"{folder.key} is {folder.value!r}, which does not exist",

@@ -13,7 +13,7 @@ from trtbuild.check.model import Severity
 from trtbuild.check.reading import ReportedError, read_inside
 from trtbuild.located.jsontext import read_json
 from trtbuild.modelspec import spelling
-from trtbuild_rules.readers.folders import folders
+from trtbuild_rules.readers.named_directories import named_directories
 from trtbuild_rules.readers.safetensors import problem_of
 from trtbuild_rules.readers.served import reading_of, weights
 from trtbuild_rules.readers.tokenizing import settings
@@ -199,7 +199,7 @@ def spelling_of_config(model: Model) -> Problems:
     read: it uses the family's default, and the model gives other answers. The same applies to
     the type of the weights (``dtype``) and to layers (``layers_block_type``)."""
     reading = reading_of(model)
-    for folder in folders(model) if reading and reading.maybe_four else ():
+    for folder in named_directories(model) if reading and reading.maybe_four else ():
         config = settings(folder.path, model.repository.root, "config.json")
         for key in spelling.only_five(config, {}):
             if reading and (key != "dtype" or not reading.reads_dtype):
@@ -230,7 +230,7 @@ def tokenizer_class(model: Model) -> Problems:
     """transformers 5 writes generic class names that transformers 4 does not have, and an engine
     with transformers 4 does not start."""
     reading = reading_of(model)
-    for folder in folders(model) if reading and reading.surely_four else ():
+    for folder in named_directories(model) if reading and reading.surely_four else ():
         found = settings(folder.path, model.repository.root, "tokenizer_config.json")
         name = found.get("tokenizer_class")
         if name in spelling.CLASSES_OF_FIVE and reading:

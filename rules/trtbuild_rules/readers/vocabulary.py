@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.check.context import Model
-from trtbuild_rules.readers.folders import Folder
+from trtbuild_rules.readers.named_directories import NamedDirectory
 from trtbuild_rules.readers.served import local_folder
 from trtbuild_rules.readers.tokenizing import settings
 
 
-def vocabulary_sizes(model: Model, folder: Folder) -> Iterator[tuple[int, str]]:
+def vocabulary_sizes(model: Model, folder: NamedDirectory) -> Iterator[tuple[int, str]]:
     """How many ids a model takes, and who says so: the checkpoint, or the engine of its group."""
     config = settings(folder.path, model.repository.root, "config.json")
     if size := _size(config) or _size(config.get("text_config")):
@@ -41,7 +41,7 @@ def _engine_folders(model: Model) -> Iterator[Path]:
             yield path
 
 
-def end_ids(model: Model, folder: Folder) -> tuple[set[int], set[int], set[int]]:
+def end_ids(model: Model, folder: NamedDirectory) -> tuple[set[int], set[int], set[int]]:
     """The end ids of config.json, of generation_config.json, and those that count."""
     root = model.repository.root
     config = _ids(settings(folder.path, root, "config.json").get("eos_token_id"))

@@ -17,7 +17,7 @@ TOKENIZER_DIR = "tokenizer_dir"
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class NamedDirectory:
     """A directory that a model's files name.
 
     Attributes:
@@ -39,7 +39,7 @@ class Folder:
         return Path(os.path.relpath(self.path / name, model.path)).as_posix()
 
 
-def folders(model: Model) -> Iterator[Folder]:
+def named_directories(model: Model) -> Iterator[NamedDirectory]:
     """Those that name a place inside the repository, once each, be they there or not."""
     seen: set[Path] = set()
     for folder in (*_of_engines(model), *_of_parameters(model)):
@@ -49,30 +49,30 @@ def folders(model: Model) -> Iterator[Folder]:
             yield folder
 
 
-def _of_engines(model: Model) -> Iterator[Folder]:
+def _of_engines(model: Model) -> Iterator[NamedDirectory]:
     """vLLM's ``model.json`` and the LLM API's ``model.yaml``."""
     if model.backend == "vllm":
         for engine in engines(model):
             for key in ("model", "tokenizer"):
                 value = engine.settings.get(key)
                 if isinstance(value, str) and (path := local_folder(model, value)):
-                    yield Folder(path, engine.file, key, value, engine.json.of(key))
+                    yield NamedDirectory(path, engine.file, key, value, engine.json.of(key))
     for yaml in llm_api_files(model):
         for key in ("model", "tokenizer"):
             value = yaml.value.get(key)
             if isinstance(value, str) and (path := local_folder(model, value)):
-                yield Folder(path, yaml.file, key, value, yaml.of(key))
+                yield NamedDirectory(path, yaml.file, key, value, yaml.of(key))
 
 
-def _of_parameters(model: Model) -> Iterator[Folder]:
+def _of_parameters(model: Model) -> Iterator[NamedDirectory]:
     """``tokenizer_dir`` of the engine flow's models: relative ones lie in the version."""
     value = model.parameters().get(TOKENIZER_DIR, "")
     if not value or value.startswith("${"):
         return
     at = model.at_parameter(TOKENIZER_DIR)
     if (path := local_folder(model, value)) is not None:
-        yield Folder(path, "config.pbtxt", TOKENIZER_DIR, value, at)
+        yield NamedDirectory(path, "config.pbtxt", TOKENIZER_DIR, value, at)
     elif not value.startswith("/") and ".." not in value.split("/"):
         for version in model.served:
             folder = model.path / str(version) / value
-            yield Folder(folder, "config.pbtxt", TOKENIZER_DIR, value, at)
+            yield NamedDirectory(folder, "config.pbtxt", TOKENIZER_DIR, value, at)
