@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 SCHEMES = ("s3", "gs", "gcs")
-_OLD_SECONDS = 86_400  # nobody writes a file for longer
+_TEMPORARY = ".tmp"
 
 
 def need_pyarrow() -> None:
@@ -110,11 +110,10 @@ class Place:
             BuildError: The disk is full, or the object store does not answer.
         """
         folder = self.local.parent if self.local else scratch
-        # Whoever has lost a claim without noticing publishes the same file at the same time.
-        temporary = folder / f".{self.name}.{secrets.token_hex(4)}.tmp"
+        with disk_trouble(folder):
+            temporary, lock = _temporary(folder, f".{self.name}.")
         try:
             with disk_trouble(folder):
-                _remove_old(folder, f".{self.name}.", ".tmp")
                 yield temporary
                 with temporary.open("rb+") as stream:
                     os.fsync(stream.fileno())
@@ -125,6 +124,7 @@ class Place:
             self._upload(temporary)
         finally:
             temporary.unlink(missing_ok=True)
+            os.close(lock)
 
     def _upload(self, path: Path) -> None:
         from pyarrow import fs
@@ -205,13 +205,34 @@ class Place:
         return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="strict", newline="")
 
 
-def _remove_old(folder: Path, start: str, end: str) -> None:
-    """Remove temporary files that processes which were killed have left."""
+def _temporary(folder: Path, start: str) -> tuple[Path, int]:
+    """Make a file of our own, and return it with the descriptor that holds its lock: whoever has
+    lost a claim without noticing publishes the same file at the same time. What killed processes
+    have left is removed."""
     for path in folder.iterdir():
-        if path.name.startswith(start) and path.name.endswith(end):
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _OLD_SECONDS:
+        if path.name.startswith(start) and path.name.endswith(_TEMPORARY):
+            with contextlib.suppress(FileNotFoundError), path.open("rb+") as stream:
+                if _locked(stream.fileno()):
                     path.unlink()
+    while True:
+        path = folder / f"{start}{secrets.token_hex(4)}{_TEMPORARY}"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if _locked(lock, without=True) and path.exists():
+            return path, lock
+        os.close(lock)  # another process took it for left behind
+
+
+def _locked(fd: int, *, without: bool = False) -> bool:
+    """Take the lock of a file; ``without`` is the answer of a file system that has none."""
+    if os.name != "posix":
+        return without
+    import fcntl
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return without and error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
 
 
 def _sync(folder: Path) -> None:
