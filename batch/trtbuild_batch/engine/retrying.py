@@ -6,6 +6,8 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+_LONGEST_TOLD = 3600.0  # seconds; a server may name any time, and nobody would notice the wait
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -33,10 +35,11 @@ class Policy:
 
         Full jitter: anything between nothing and the limit, so that calls that failed together do
         not come back together (https://aws.amazon.com/blogs/architecture/
-        exponential-backoff-and-jitter/). Retry-After is the least, jitter comes on top.
+        exponential-backoff-and-jitter/). Retry-After is the least, up to an hour; jitter comes on
+        top.
         """
         limit = min(self.longest, self.base * 2.0 ** min(tried, 30))
-        return (retry_after or 0.0) + chance.uniform(0, limit)
+        return min(retry_after or 0.0, _LONGEST_TOLD) + chance.uniform(0, limit)
 
 
 _ENOUGH = 50  # calls to judge by

@@ -10,7 +10,13 @@ from trtbuild.client import failures
 from trtbuild.errors import TrtbuildError, UsageError
 from trtbuild.signature import ServedModel, of_server
 from trtbuild.wire import kserve
-from trtbuild.wire.failures import DeadlineError, RefusedError, UnreachableError, WireError
+from trtbuild.wire.failures import (
+    UNREADABLE,
+    DeadlineError,
+    RefusedError,
+    UnreachableError,
+    WireError,
+)
 from trtbuild.wire.records import ModelMetadata
 from trtbuild.wire.tensors import InferRequest, Outputs, TensorError
 from trtbuild.wire.triton_grpc import TritonGrpc
@@ -58,7 +64,7 @@ class Transport:
             config = await self._wire.config(name, seconds=timeout)
         try:
             return DescribedModel(metadata, of_server(metadata, config, card))
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except UNREADABLE:
             reason = f"not a model's configuration: {str(config)[:200]}"
             raise failures.broken_off(self.url, reason) from None
 

@@ -62,6 +62,6 @@ def _free_ports(host: str) -> tuple[int, ...]:
 
 
 def _port_number(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text) <= 65533:
+    if text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) <= 65533:
         return int(text)
     raise UsageError(f"{text!r} is not a port", fix="use --port auto, or a number up to 65533")

@@ -22,8 +22,7 @@ _PATH = "/%:@!$&'()*+,;=~"  # path characters that need no escape (RFC 3986), an
 
 def host_of(parts: SplitResult) -> str:
     """Return the host for lookup and the request header; ValueError if it is invalid."""
-    name = parts.hostname or "127.0.0.1"
-    return name if name.isascii() and ".." not in name else name.encode("idna").decode("ascii")
+    return (parts.hostname or "127.0.0.1").encode("idna").decode("ascii")
 
 
 class Pool:

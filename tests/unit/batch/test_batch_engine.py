@@ -182,6 +182,13 @@ def test_pauses_are_random_and_grow() -> None:
         assert min(pauses) < 0.1 * limit and 0.9 * limit < max(pauses) <= limit
 
 
+def test_no_server_makes_a_call_wait_for_years() -> None:
+    chance = random.Random(0)
+    for told in (7.0e9, float("inf")):  # such as a date in the year 9999
+        assert 3600 <= Policy().pause(1, told, chance) < 3700
+    assert Policy().pause(1, 60, chance) >= 60
+
+
 def server(limiter: Any, slots: int, online: int, seconds: int) -> list[tuple[int, int, int]]:
     """Our calls, what runs and what waits at a server of so many slots, second by second."""
     found = []

@@ -57,8 +57,8 @@ def test_an_address_that_is_none(url: str, protocol: Any) -> None:
     assert "HOST:PORT" in error.value.fix
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:99999", "127.0.0.1:x"])
-def test_a_port_that_is_none(url: str) -> None:
+@pytest.mark.parametrize("url", ["127.0.0.1:99999", "127.0.0.1:x", f"{'a' * 64}.example:8000"])
+def test_a_name_or_a_port_that_is_none(url: str) -> None:
     with pytest.raises(UsageError, match="is not the address of a server"):
         LLMClient(url, "http")
 

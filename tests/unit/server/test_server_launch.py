@@ -311,10 +311,16 @@ def test_free_ports_are_taken_when_asked() -> None:
     assert mixed.grpc == 8001
 
 
-@pytest.mark.parametrize("port", ["http", "0", "-1", "70000", "65535"])
+@pytest.mark.parametrize("port", ["http", "0", "-1", "70000", "65535", "9" * 5000])
 def test_what_is_no_port(port: str) -> None:
     with pytest.raises(UsageError, match="is not a port"):
         choose_ports(port, host="127.0.0.1", http=None, grpc=None, metrics=None)
+
+
+@pytest.mark.parametrize("host", ["a\udcff", "a\0b", "\u00e9" * 80, "192.0.2.1"])
+def test_what_is_no_host(host: str) -> None:
+    with pytest.raises(UsageError, match="cannot listen on"):
+        choose_ports("", host=host)
 
 
 def test_two_services_cannot_share_a_port() -> None:
