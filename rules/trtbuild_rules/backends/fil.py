@@ -7,10 +7,10 @@ Sources: fil_backend, ``RapidsSharedState::load`` (src/shared_state.h) and
 
 from __future__ import annotations
 
-from trtbuild import toolchain
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
+from trtbuild_rules.readers import known_backends
 
 _RENAMED = "25.09"  # output_class is is_classifier from this release on, and still read
 _BOOLEANS = ("true", "false")
@@ -47,7 +47,7 @@ def parameters(model: Model) -> Problems:
     """Whether the model is a classifier has no default. ``model_type`` is ``xgboost`` if it is left
     out; then the file is in XGBoost's old binary format."""
     given = model.parameters()
-    known = toolchain.backends()["fil"].by["model_type"]
+    known = known_backends.backends()["fil"].by["model_type"]
     kind = given.get("model_type", "xgboost")
     if kind not in known:
         yield Problem(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from trtbuild import toolchain
 from trtbuild.check.autofix import Insert, Replace
 from trtbuild.check.completed import PLATFORMS, nearest_backend, nearest_platform
 from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
+from trtbuild_rules.readers import known_backends
 from trtbuild_rules.readers.completion import completes
 
 
@@ -68,7 +68,7 @@ def platform_pair(model: Model) -> Problems:
 
 def _no_platform(model: Model, platform: str) -> Problem:
     near = nearest_platform(platform)
-    backend = PLATFORMS[near] if near else nearest_backend(platform, toolchain.backends())
+    backend = PLATFORMS[near] if near else nearest_backend(platform, known_backends.backends())
     what = f"there is no platform {platform!r}" if platform else "there is no 'backend'"
     hint = f"; did you mean {near!r}?" if near else ""
     return Problem(

@@ -11,6 +11,7 @@ from trtbuild.check.context import Model
 from trtbuild.check.engine import Problem, Problems, rule
 from trtbuild.check.examples import Example
 from trtbuild.check.model import Severity
+from trtbuild_rules.readers import known_backends
 
 _AGENTS = {"checksum", "relocation"}
 
@@ -34,11 +35,11 @@ def backend_is_known(model: Model) -> Problems:
     name = model.backend
     if model.text is None:
         return  # a name such as sum.identity names the backend; TRT201 reports the others
-    if not name or "${" in name or toolchain.has_backend(name, model.triton):
+    if not name or "${" in name or known_backends.has_backend(name, model.triton):
         return  # TRT104 reports a placeholder
     if _is_beside(model, f"libtriton_{name}.so"):
         return
-    last = toolchain.last_with(name, model.triton)
+    last = known_backends.last_with(name, model.triton)
     release = model.triton or toolchain.newest().triton
     yield Problem(
         f"the last NVIDIA image with the backend {name!r} is {last}, but this is for {release}"
@@ -55,7 +56,7 @@ def backend_is_known(model: Model) -> Problems:
 
 
 def _hint(name: str) -> str:
-    near = nearest_backend(name, toolchain.backends())
+    near = nearest_backend(name, known_backends.backends())
     return f"; did you mean {near!r}?" if near else ""
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trtbuild import pbtxt, toolchain
+from trtbuild import pbtxt
 from trtbuild.check.context import Model
+from trtbuild_rules.readers import known_backends
 from trtbuild_rules.readers.graphs.onnxmodel import BACKEND, completed_config, onnx_files
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Tensors:
 
 def completes(model: Model) -> bool:
     """Whether a model's backend fills in tensors, as far as its name and files tell."""
-    row = toolchain.backends().get(model.backend)
+    row = known_backends.backends().get(model.backend)
     if row is None or row.completes == "no" or model.config.runtime == _PYTORCH_2:
         return False
     return row.completes != "python" or _of_python(model) is not None
@@ -50,7 +51,7 @@ _PYTORCH_2 = (
 
 def is_unknown(model: Model) -> bool:
     """Whether nobody knows what a model's backend fills in."""
-    return bool(model.backend) and model.backend not in toolchain.backends()
+    return bool(model.backend) and model.backend not in known_backends.backends()
 
 
 _OPEN = partial(Tensors, whole=False, filled=False, batch_known=False)
@@ -72,7 +73,7 @@ def _tensors_of(model: Model) -> Tensors:
         return _OPEN(model.config)
     if not completes(model):
         return Tensors(model.config)
-    row = toolchain.backends()[model.backend]
+    row = known_backends.backends()[model.backend]
     if row.completes == "python" and (of_source := _of_python(model)) is not None:
         return _completed_by_python(model.config, of_source)
     if (of_file := _completed_by_file(model)) is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trtbuild import toolchain
 from trtbuild.check.context import Model
-from trtbuild.toolchain import Backend
+from trtbuild_rules.readers import known_backends
+from trtbuild_rules.readers.known_backends import Backend
 
 _ON_A_GPU = (0, 1)  # KIND_AUTO, KIND_GPU
 
@@ -34,7 +34,7 @@ class Wanted:
 def wanted(model: Model) -> Iterator[Wanted]:
     """The files of the versions that would be loaded. Nothing of a backend that opens none or
     that nobody knows, nor of a model that an agent of the server changes first."""
-    row = toolchain.backends().get(model.backend)
+    row = known_backends.backends().get(model.backend)
     if row is None or not (row.files or row.by) or _changed_by_agents(model):
         return
     for version in model.served:

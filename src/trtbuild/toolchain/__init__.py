@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from trtbuild.lazy import exports
-from trtbuild.toolchain.backends import Backend, backends, has_backend, last_with
 from trtbuild.toolchain.releases import BLS_FIXED, Toolchain, load, newest, releases
 
 if TYPE_CHECKING:
@@ -58,7 +57,6 @@ __all__ = [
     "Advisory",
     "ArgumentGroup",
     "Arguments",
-    "Backend",
     "BaseModules",
     "EngineArgument",
     "OnnxRuntime",
@@ -71,11 +69,8 @@ __all__ = [
     "advisories_as_of",
     "advisories_of",
     "architecture_fault",
-    "backends",
     "config_faults",
     "engine_arguments",
-    "has_backend",
-    "last_with",
     "load",
     "lora_embeddings",
     "newest",

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from trtbuild import check, toolchain
+from trtbuild import check
 from trtbuild.check import Example, Finding, Options, Severity, write_example
 from trtbuild.check.examples import MODEL_PY, engine_parameters
+from trtbuild_rules.readers import known_backends
 
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\n"
@@ -77,7 +78,7 @@ def test_the_default_file_of_each_backend(
 
 def test_every_backend_of_the_table_with_a_file_is_asked_for_it() -> None:
     asked = {"onnxruntime", "tensorrt", "pytorch", "openvino", "dali", "tensorflow", "fil"}
-    table = toolchain.backends()
+    table = known_backends.backends()
     assert {name for name, row in table.items() if row.files or row.by} == asked
     assert all(row.source for row in table.values())
 
@@ -298,7 +299,7 @@ def test_backends_by_release(backend: str, release: str, last: str | None, tmp_p
     assert [f"is {last}, but this is for {release}" in one.message for one in findings] == (
         [True] if last else []
     )
-    assert toolchain.has_backend(backend, release) is (last is None)
+    assert known_backends.has_backend(backend, release) is (last is None)
 
 
 @pytest.mark.parametrize(

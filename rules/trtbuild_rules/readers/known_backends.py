@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Literal
 
 from trtbuild.resources import data_file
-from trtbuild.toolchain.releases import load, newest, releases
+from trtbuild.toolchain import load, newest, releases
 
 
 @dataclass(frozen=True, slots=True)
