@@ -102,7 +102,7 @@ def batch_strategy(model: Model) -> Problems:
             f"the library {model.parameters()[key]!r} is outside the model's directory",
             model.at_parameter(key),
             server="Batching library path",
-            severity=Severity.WARNING,
+            severity=Severity.WARNING if model.parameters()[key] else Severity.ERROR,
         )
     elif key in model.config.parameters and not _here(model, model.parameters()[key]).exists():
         yield Problem(
