@@ -211,13 +211,20 @@ def declared_tensors(model: Model) -> Problems:
         for named in source.tensors:
             if named.declared and not named.guarded and (said := _disagrees(model, named)):
                 message, server = said
+                stops = model.repository.options.auto_complete and _certainly_adds(source, named)
                 yield Problem(
                     message,
                     named.at,
                     file=file,
                     server=server,
-                    severity=Severity.ERROR if model.repository.options.auto_complete else None,
+                    severity=Severity.ERROR if stops else None,
                 )
+
+
+def _certainly_adds(source: PySource, named: Named) -> bool:
+    """Whether the server refuses the tensor, and no exception handler takes that back."""
+    added = source.completion.added if source.completion else []
+    return any((one.kind, one.properties["name"]) == (named.kind, named.name) for one in added)
 
 
 def _disagrees(model: Model, named: Named) -> tuple[str, str] | None:

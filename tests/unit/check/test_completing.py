@@ -135,6 +135,14 @@ def test_it_is_refused(method: str, says: str, tmp_path: Path) -> None:
         # what is not the backend's, or stops nothing
         body("d = Wrapped(c)", "c = d", "c.add_input({'name': 'X'})", "return d.config"),
         body("c.as_dict()['max_batch_size'] = 0", "c.set_max_batch_size(4)", "return c"),
+        body("with quiet():", "    c.add_input({'name': 'X'})", "return c"),
+        body("try:", "    c.add_input({'name': 'X'})", "except ValueError:", "    pass",
+             "return c"),
+        body("for one in [{'name': 'X'}]:", "    if one['name'] == 'X':", "        continue",
+             "    c.add_input(one)", "return c"),
+        body("for one in [{'name': 'Y', 'data_type': 'TYPE_FP32', 'dims': [1]}, {'name': 'X'}]:",
+             "    c.add_input(one)", "    if stop():", "        return c", "return c"),
+        body("c.add_input({'name': 'X'})", "yield c"),
         body("with suppress(ValueError):", "    c.add_input({'name': 'X'})", "return c"),
     ],
 )  # fmt: skip
@@ -157,3 +165,15 @@ def test_dynamic_batching_where_there_are_no_sequences(tmp_path: Path) -> None:
 
 def test_nothing_is_called_where_nothing_is_completed(tmp_path: Path) -> None:
     assert refused(tmp_path, body("pass"), CONFIG, auto_complete=False) == []
+
+
+@pytest.mark.parametrize(("caught", "severity"), [(False, "error"), (True, "warning")])
+def test_another_type_stops_the_model_unless_its_exception_is_caught(
+    caught: bool, severity: str, tmp_path: Path
+) -> None:
+    add = "c.add_input({'name': 'A', 'data_type': 'TYPE_INT64', 'dims': [3]})"
+    tried = ("try:", f"    {add}", "except ValueError:", "    pass") if caught else (add,)
+    assert refused(tmp_path, body(*tried, "return c"), CONFIG) == []
+    report = check.validate_all([tmp_path], Options(auto_complete=True))
+    (found,) = [one for one in report.findings if one.rule == "TRT604"]
+    assert found.severity.value == severity

@@ -73,6 +73,17 @@ SOUND = [
     "c = other(c)",
     "setattr(c, 'x', 1)",
     "return other(c)",
+    # what is added where few look for it
+    f"for one in []:\n    pass\nelse:\n    c.add_input({IN})\n    c.add_output({OUT})",
+    f"return c.add_input({IN}) or c.add_output({OUT}) or c",
+    f"(lambda: (c.add_input({IN}), c.add_output({OUT})))()",
+    f"if c.add_input({IN}) or c.add_output({OUT}):\n    pass",
+    # what may not be reached
+    f"{BOTH}\nfor one in [{MORE}]:\n    if one['name'] == 'MORE':\n        break\n"
+    "    c.add_input(one)",
+    f"{BOTH}\nif 'gpu' not in MODE:\n    c.add_input({MORE})",
+    f"{BOTH}\nwith quiet():\n    check()\n    c.add_input({MORE})",
+    f"{BOTH}\ntry:\n    check()\n    c.add_input({MORE})\nexcept ValueError:\n    pass",
 ]
 
 

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trtbuild.located.positions import NOWHERE, Position
-from trtbuild_rules.readers.python.pyrefused import improper, never_accepted
+from trtbuild_rules.readers.python.pyflow import (
+    LEAVING_LOOPS,
+    asks_for,
+    may_leave,
+    only_continues,
+    suppresses_nothing,
+)
+from trtbuild_rules.readers.python.pyrefused import improper, is_generator, never_accepted
 from trtbuild_rules.readers.python.pyvalues import CHANGING, changed_names, value_of
 
 METHOD = "auto_complete_config"
@@ -68,6 +75,9 @@ def completion_of(function: ast.FunctionDef, constants: Mapping[str, Any]) -> Co
         refused=list(never_accepted(function)),
         at=Position(function.lineno, function.col_offset + 1),
     )
+    if is_generator(function):  # whose body the backend never runs
+        found.whole, found.batch = False, None
+        return found
     name = _parameter(function)
     escapes = name is None or _escapes(function, name)
     if escapes:
@@ -153,48 +163,81 @@ class _Reader:
     ) -> None:
         self.name, self.found = name, completion
         self._changed, self._guarded = changed, guarded
+        self._asked: str | None = None  # the tensor whose absence a condition asked for
         self._left = _MOST_STATEMENTS
 
     def read(self, body: Sequence[ast.stmt], known: Mapping[str, Any], *, certain: bool) -> None:
-        before = self._guarded
+        before = self._guarded, self._asked
         for statement in body:
             self._left -= 1
             if self._left < 0:
                 self.found.whole, self.found.batch = False, None
-            if self._left < 0 or isinstance(statement, ast.Return):
                 break
             self._statement(statement, known, certain)
-            certain = certain and not _has(statement, ast.Return, ast.Raise)
-            self._guarded |= _has(statement, ast.Continue, ast.Break)
-        self._guarded = before
+            if isinstance(statement, ast.Return):
+                break
+            if (asked := asks_for(statement, ast.In, known)) and only_continues(statement):
+                certain = self._ask(asked) and certain
+            else:
+                certain = certain and not may_leave(statement)
+        self._guarded, self._asked = before
+
+    def _ask(self, name: str) -> bool:
+        """Read on where a tensor is absent; False if that is another than was asked for before."""
+        same = self._asked in (None, name)
+        self._guarded, self._asked = True, name
+        return same
 
     def _statement(self, statement: ast.stmt, known: Mapping[str, Any], certain: bool) -> None:
         if isinstance(statement, ast.For):
-            values = value_of(statement.iter, known)
-            target = statement.target.id if isinstance(statement.target, ast.Name) else ""
-            if isinstance(values, list | tuple) and target and target not in self._changed:
-                for value in values:
-                    self.read(statement.body, {**known, target: value}, certain=certain)
-                return
-            self.read([*statement.body, *statement.orelse], known, certain=False)
+            self._uncertain(statement.iter, known)
+            self._loop(statement, known, certain)
         elif isinstance(statement, ast.If):
-            before, self._guarded = self._guarded, True
-            self.read(statement.body, known, certain=certain and _if_absent(statement))
-            self._guarded = before
+            self._uncertain(statement.test, known)
+            before = self._guarded, self._asked
+            asked = "" if statement.orelse else asks_for(statement, ast.NotIn, known)
+            absent = bool(asked) and self._ask(asked)
+            self._guarded = True
+            self.read(statement.body, known, certain=certain and absent)
+            self._guarded, self._asked = before
             self.read(statement.orelse, known, certain=False)
         elif isinstance(statement, ast.With):
-            self.read(statement.body, known, certain=certain and not _suppresses(statement))
+            for item in statement.items:
+                self._uncertain(item, known)
+            self.read(statement.body, known, certain=certain and suppresses_nothing(statement))
         elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-            self._call(statement.value, known, certain)
-        else:
             for call in _calls(statement):
-                self._call(call, known, certain=False)
+                self._call(call, known, certain and call is statement.value)
+        else:
+            self._uncertain(statement, known)
+
+    def _loop(self, loop: ast.For, known: Mapping[str, Any], certain: bool) -> None:
+        values = value_of(loop.iter, known)
+        target = loop.target.id if isinstance(loop.target, ast.Name) else ""
+        if isinstance(values, list | tuple) and target and target not in self._changed:
+            stays = not any(may_leave(each, LEAVING_LOOPS) for each in loop.body)
+            for value in values:
+                self.read(loop.body, {**known, target: value}, certain=certain)
+                certain = certain and stays
+            self.read(loop.orelse, known, certain=certain and stays)
+        else:
+            self.read([*loop.body, *loop.orelse], known, certain=False)
+
+    def _is_asked(self, kind: str, name: Any) -> bool:
+        """Whether the condition around asks for this tensor, and for none of the other kind."""
+        others = {one.properties["name"] for one in self.found.added if one.kind != kind}
+        return self._asked is None or (self._asked == name and name not in others)
+
+    def _uncertain(self, node: ast.AST, known: Mapping[str, Any]) -> None:
+        for call in _calls(node):
+            self._call(call, known, certain=False)
 
     def _call(self, call: ast.Call, known: Mapping[str, Any], certain: bool) -> None:
         method = _method(call, self.name)
         if method in _ADDING:
             properties: Any = value_of(call.args[0], known) if len(call.args) == 1 else None
             literal = certain and isinstance(properties, dict)
+            literal = literal and self._is_asked(_ADDING[method], properties.get("name"))
             if literal and isinstance(properties.get("name"), str):
                 self.found.added.append(Added(_ADDING[method], properties, self._guarded))
             else:
@@ -203,40 +246,15 @@ class _Reader:
                     self.found.refused += improper(_ADDING[method], properties)
         elif method == _BATCH:
             size = value_of(call.args[0], known) if len(call.args) == 1 else None
-            self.found.batch = size if certain and isinstance(size, int) else None
+            known_size = certain and self._asked is None and isinstance(size, int)
+            self.found.batch = size if known_size else None
             self.found.sets_batch = self.found.batch is not None and not self._guarded
         elif method == _BATCHING:
             self.found.batching |= certain and not self._guarded
 
 
-def _if_absent(statement: ast.If) -> bool:
-    """``if x["name"] not in names``: what is added unless it is there, is there afterwards."""
-    test = statement.test
-    return (
-        isinstance(test, ast.Compare)
-        and len(test.ops) == 1
-        and isinstance(test.ops[0], ast.NotIn)
-        and not statement.orelse
-    )
-
-
-def _suppresses(statement: ast.With) -> bool:
-    """``with suppress(ValueError)``: what is refused in it stops nothing."""
-    return any(_names_suppress(item.context_expr) for item in statement.items)
-
-
-def _names_suppress(expression: ast.expr) -> bool:
-    function = expression.func if isinstance(expression, ast.Call) else expression
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return name == "suppress"
-
-
-def _has(statement: ast.stmt, *kinds: type[ast.stmt]) -> bool:
-    return any(isinstance(node, kinds) for node in ast.walk(statement))
-
-
-def _calls(statement: ast.stmt) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(statement) if isinstance(node, ast.Call))
+def _calls(node: ast.AST) -> Iterator[ast.Call]:
+    return (each for each in ast.walk(node) if isinstance(each, ast.Call))
 
 
 def _method(call: ast.Call, name: str) -> str:

@@ -79,13 +79,18 @@ def _arguments(arguments: ast.arguments, *, bound: bool) -> str:
 def _returns_nothing(function: ast.FunctionDef) -> bool:
     """Whether every way out returns None; not of one that may raise on purpose."""
     own = list(_own_nodes(function))
-    if any(isinstance(node, ast.Raise | ast.Yield | ast.YieldFrom) for node in own):
+    if is_generator(function) or any(isinstance(node, ast.Raise) for node in own):
         return False
     values = [node.value for node in own if isinstance(node, ast.Return)]
     return all(
         value is None or (isinstance(value, ast.Constant) and value.value is None)
         for value in values
     )
+
+
+def is_generator(function: ast.FunctionDef) -> bool:
+    """Whether calling it only returns a generator."""
+    return any(isinstance(node, ast.Yield | ast.YieldFrom) for node in _own_nodes(function))
 
 
 def _own_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
