@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.errors import RepositoryError
-from trtbuild.files import atomic_write
+from trtbuild.files import atomic_write, require_regular
 from trtbuild.modelspec import SourceRef
 from trtbuild.signature import ServedModel
 
@@ -92,6 +92,7 @@ def read(repository: Path) -> Lock:
     """The lock of a repository, empty when there is none; RepositoryError if it is damaged."""
     path = repository / LOCK_NAME
     try:
+        require_regular(path)
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return Lock()

@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trtbuild.files import require_regular
 from trtbuild.wire.schema import enumeration, message
 
 if TYPE_CHECKING:
@@ -104,14 +105,19 @@ def parse(text: str) -> Any:
     return config
 
 
+def read(path: Path) -> Any:
+    """The ``ModelConfig`` in a file; OSError, UnicodeDecodeError or PbtxtError if there is none."""
+    require_regular(path)
+    return parse(path.read_text(encoding="utf-8"))
+
+
 def configs(repository: Path) -> Callable[[str], Any]:
     """A function from a model's name to its ``ModelConfig``, None where there is none to read."""
 
     @cache
     def config_of(name: str) -> Any:
-        path = repository / name / "config.pbtxt"
         try:
-            return parse(path.read_text(encoding="utf-8"))
+            return read(repository / name / "config.pbtxt")
         except (OSError, UnicodeDecodeError, PbtxtError):
             return None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from trtbuild import lockfile
+from trtbuild import lockfile, repository, server
 from trtbuild.errors import RepositoryError
 from trtbuild.lockfile import Lock, LockedFile, LockedModel
 from trtbuild.modelspec import SourceRef
@@ -91,3 +92,17 @@ def test_a_lock_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "trtbuild.lock").mkdir()
     with pytest.raises(RepositoryError, match="cannot be read"):
         lockfile.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["trtbuild.lock", "m/config.pbtxt", "m/1/model.json"])
+def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: str) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    if name != "m/config.pbtxt":
+        (tmp_path / "m" / "config.pbtxt").write_text('name: "m"\nbackend: "vllm"\n')
+    os.mkfifo(tmp_path / name)
+    if name == "trtbuild.lock":
+        with pytest.raises(RepositoryError, match="not a regular file"):
+            lockfile.read(tmp_path)
+    else:
+        assert server.read_contents(tmp_path).models == ("m",)
+        assert [one.name for one in repository.list_models(tmp_path)] == ["m"]

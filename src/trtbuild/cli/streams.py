@@ -11,8 +11,7 @@ def steady() -> None:
     """Open those that are closed, and let every text be written.
 
     A file that is opened later would get the number of a closed one, and what our children print.
-    What an encoding lacks, or none has (half a pair of surrogates, as in the name of a file that is
-    not UTF-8), is written as an escape, which JSON text has, too.
+    What an encoding lacks, or none has (a file's name that is not UTF-8), becomes a JSON escape.
     """
     for number in range(3):
         try:

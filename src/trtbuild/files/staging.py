@@ -167,11 +167,9 @@ def staged_dir(target: Path) -> Iterator[Path]:
 def atomic_write(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write ``path`` so that readers see either the old or the new bytes, even after a crash.
 
-    The umask applies to ``mode``, as it does to that of every new file. A device or a pipe is
-    refused: the rename would put a file in its place.
+    The umask applies to ``mode``, as it does to that of every new file.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    require_regular(path)  # the rename would put a file in the place of a device
     temporary = path.with_name(f".{path.name}{MARK}{secrets.token_hex(4)}")
     try:
         write_synced(temporary, content, mode=mode)
@@ -181,6 +179,12 @@ def atomic_write(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def require_regular(path: Path) -> None:
+    """Raise OSError for a device or a pipe, which may have no end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:

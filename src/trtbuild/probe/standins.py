@@ -66,9 +66,8 @@ def stand_ins(contents: Contents, folder: Path) -> StandIns:
 def _configs(repo: Path) -> Iterator[tuple[str, Any]]:
     for path in sorted(repo.glob("*/config.pbtxt")):
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-            yield path.parent.name, pbtxt.parse(text)
-        except (OSError, pbtxt.PbtxtError):
+            yield path.parent.name, pbtxt.read(path)
+        except (OSError, UnicodeDecodeError, pbtxt.PbtxtError):
             continue
 
 

@@ -28,10 +28,7 @@ class RepositoryModel:
     @cached_property
     def config(self) -> Any:
         """Its ``config.pbtxt``, accepted by the validator."""
-        text = (self.repo / self.name / "config.pbtxt").read_text(
-            encoding="utf-8", errors="replace"
-        )
-        return pbtxt.parse(text)
+        return pbtxt.read(self.repo / self.name / "config.pbtxt")
 
     @cached_property
     def served(self) -> ServedModel:

@@ -81,7 +81,7 @@ def _locked(repository: Path, lock: Lock, name: str) -> ModelSummary:
 def _foreign(folder: Path) -> ModelSummary:
     backend, problem = "", ""
     try:
-        config = pbtxt.parse((folder / "config.pbtxt").read_text(encoding="utf-8"))
+        config = pbtxt.read(folder / "config.pbtxt")
         backend = str(config.backend or config.platform)
     except FileNotFoundError:
         problem = "it has no config.pbtxt"

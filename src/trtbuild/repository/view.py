@@ -112,7 +112,7 @@ def show(
 def _config(folder: Path) -> Any:
     path = folder / "config.pbtxt"
     try:
-        return pbtxt.parse(path.read_text(encoding="utf-8"))
+        return pbtxt.read(path)
     except (OSError, UnicodeDecodeError, pbtxt.PbtxtError) as error:
         raise RepositoryError(
             f"the configuration of {folder.name!r} cannot be read: {error}",

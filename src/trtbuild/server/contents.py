@@ -125,7 +125,7 @@ def names_mounted_path(config: Any) -> bool:
 def engine_files(repo: Path) -> Iterator[tuple[Path, str]]:
     """Return the engine argument files of every version, with their text."""
     for name in _ENGINE_FILES:
-        for path in sorted(repo.glob(f"*/*/{name}")):
+        for path in filter(Path.is_file, sorted(repo.glob(f"*/*/{name}"))):
             try:
                 yield path, path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError):
@@ -155,7 +155,7 @@ def _trtllm_kind(folder: Path, config: Any) -> EngineKind | None:
 
 def _llm_api_models(repo: Path) -> Iterator[str]:
     """Return the weights that the ``model.yaml`` files of the LLM API name."""
-    paths = sorted(repo.glob(f"*/*/{LLM_API_FILE}"))
+    paths = list(filter(Path.is_file, sorted(repo.glob(f"*/*/{LLM_API_FILE}"))))
     if not paths:
         return
     import yaml

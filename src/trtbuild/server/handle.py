@@ -17,9 +17,8 @@ from trtbuild.resources import state_dir
 ModeName = Literal["local", "embedded", "docker"]
 Health = Literal["starting", "ready", "dead"]
 
+# What every command relies on in a record that anybody may have changed.
 _KINDS = {"id": str, "pid": int, "started": float, "host": str, "log_path": str, "repo": str}
-"""What every command relies on in a record that anybody may have changed."""
-
 # Logs are kept after their servers end, because that is when they are read, but not forever.
 _LOGS_KEPT = 20
 

@@ -254,6 +254,6 @@ def _devices(config: Any) -> tuple[tuple[int, ...], ...]:
 
 def _config(folder: Path) -> Any:
     try:
-        return pbtxt.parse((folder / "config.pbtxt").read_text(encoding="utf-8"))
+        return pbtxt.read(folder / "config.pbtxt")
     except (OSError, UnicodeDecodeError, pbtxt.PbtxtError):
         return None

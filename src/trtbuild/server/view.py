@@ -53,7 +53,7 @@ def _moved_configs(repo: Path) -> Iterator[tuple[Path, str]]:
     """Return configurations with parameters below the mount point replaced by real paths."""
     for path in sorted(repo.glob("*/config.pbtxt")):
         try:
-            config = pbtxt.parse(path.read_text(encoding="utf-8"))
+            config = pbtxt.read(path)
         except (OSError, UnicodeDecodeError, pbtxt.PbtxtError):
             continue
         if not names_mounted_path(config):

@@ -128,7 +128,7 @@ def _engine(root: Path, name: str) -> tuple[str, Mapping[str, Any]]:
 def read_engine(path: Path) -> Mapping[str, Any]:
     """Return an engine's arguments; empty if the file is unreadable or not an object."""
     try:
-        value = _parsed(path)
+        value = _parsed(path) if path.is_file() else None
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
