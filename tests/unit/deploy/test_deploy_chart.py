@@ -185,14 +185,25 @@ def test_the_gateway_of_the_route_may_come_in_and_callers_need_keys(tmp_path: Pa
     keys = GATEWAY.replace(":1}", ":1, keys: {name: chat-keys, key: k.json}}")
     objects = rendered(written(tmp_path, "vllm", "plain", {}, ROUTE + keys), "1.34")
     named = {one["kind"]: one for one in objects if one["metadata"]["name"] == "demo"}
-    callers = named["NetworkPolicy"]["spec"]["ingress"][0]["from"]
-    assert callers[1]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "infra"
+    own, route, _ = named["NetworkPolicy"]["spec"]["ingress"]
+    assert own["from"] == [{"podSelector": {}}]
+    place = {"matchLabels": {"kubernetes.io/metadata.name": "infra"}}
+    assert route["from"] == [{"namespaceSelector": place}]
+    assert route["ports"] == [{"port": "openai"}]  # nobody comes in beside the keys
     pod = pod_of(named["Deployment"])["spec"]
     (volume,) = (one for one in pod["volumes"] if one["name"] == "gateway-keys")
     assert volume["secret"]["secretName"] == "chat-keys"
     assert volume["secret"]["items"] == [{"key": "k.json", "path": "keys.json"}]
     mounts = {one["mountPath"] for one in pod["containers"][1]["volumeMounts"]}
     assert {"/etc/trtbuild", "/etc/trtbuild-keys"} <= mounts
+
+
+def test_a_route_to_triton_itself_reaches_no_control_of_models(tmp_path: Path) -> None:
+    objects = rendered(written(tmp_path, "vllm", "plain", {}, ROUTE), "1.34")
+    (route,) = (one["spec"] for one in objects if one["kind"] == "HTTPRoute")
+    (rule,) = route["rules"]
+    assert [one["path"]["value"] for one in rule["matches"]] == ["/v2/models", "/v2/health"]
+    assert rule["backendRefs"] == [{"name": "demo", "port": 8000}]
 
 
 def test_every_pod_pulls_with_the_secrets(tmp_path: Path) -> None:

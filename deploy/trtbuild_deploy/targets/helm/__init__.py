@@ -173,12 +173,17 @@ def _notes(facts: Facts, settings: Settings) -> Iterator[str]:
 
 
 def notes_on_reach(settings: Settings) -> Iterator[str]:
-    """Yield a sentence if no request from the route's Gateway can come in."""
+    """Yield a sentence if no request comes in by the route, and one if everybody's does."""
     network, route = settings.network, settings.route
     if network.policy and route.parents and not (route.namespace or network.clients):
         yield (
             "the NetworkPolicy admits only the namespace of the release: name the Gateway's with "
             "'route.namespace', and that of its pods, if it differs, under 'network.clients'"
+        )
+    if route.parents and not settings.gateway.keys:
+        yield (
+            "whoever reaches the route may ask the models: give 'gateway.keys', or let the Gateway "
+            "check who asks"
         )
 
 
