@@ -14,31 +14,27 @@ from trtbuild.errors import BuildError
 from trtbuild.progress import Progress
 from trtbuild_batch.asking import Embed
 from trtbuild_batch.inputs import Source, open_source
-from trtbuild_batch.jobs import looking, preparing, probing
+from trtbuild_batch.jobs import looking, preparing
 from trtbuild_batch.jobs import run as running
 from trtbuild_batch.jobs.working import Watch
-from trtbuild_batch.output import record
 from trtbuild_batch.output.locking import only_one
 from trtbuild_batch.output.parts import Layout
 from trtbuild_batch.places import Place, place
 from trtbuild_batch.refreshing import digests, memory
 from trtbuild_batch.refreshing.applying import Applier
 from trtbuild_batch.refreshing.digests import Known
+from trtbuild_batch.refreshing.identity import differences, identify
 from trtbuild_batch.refreshing.memory import Generation, Memory, Pending
 from trtbuild_batch.refreshing.options import RefreshOptions
 from trtbuild_batch.refreshing.planning import CHANGED, Counts, Planner, kept_schema, without_ours
 from trtbuild_batch.sinks import Sink, SinkAddress, open_sink, parse
 from trtbuild_batch.targets import parse as parse_target
-from trtbuild_batch.targets.opening import Address
 
 ERRORS = "_errors.jsonl"
 """The first rows of the last refresh that have an error."""
 _ERRORS_KEPT = 1000
 PENDING, OUT = "pending", "out"
 """Where a plan is, and below it the output of the job that embeds."""
-_SAME = 0.99
-"""Cosine of the probe's vectors from which a model is the same one. Other numerics of one model,
-such as another batch size or bfloat16 for float16, stay above 0.999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,7 @@ def refresh(
     assert isinstance(task, Embed)
     layout = without_ours(preparing.layout_of(source, task, options.job()), options.keep)
     source = replace(source, read=task.columns | {layout.id} | set(layout.keep))
-    generation = asyncio.run(_identified(options, address, task, layout, progress))
+    generation = asyncio.run(identify(options, address, task, layout, progress))
     folder.make()
     scratch = preparing.scratch_of(folder)
     with only_one(scratch, str(folder)):
@@ -113,26 +109,6 @@ def refresh(
             watch,
         )
         return work.run()
-
-
-async def _identified(
-    options: RefreshOptions, address: Address, task: Embed, layout: Layout, progress: Progress
-) -> Generation:
-    """Return the generation that the model's vectors belong to, without a number yet."""
-    progress.step(f"asking {address.url} for {address.model}")
-    target = running.opened(options, address)
-    try:
-        identity = {"name": address.model, **await target.open()}
-        probe = await probing.vector(target, task, address)
-    finally:
-        await target.close()
-    fingerprint = {
-        "model": identity,
-        **task.about(),
-        "id": layout.id,
-        "keep": {name: str(kind or "text") for name, kind in layout.keep.items()},
-    }
-    return Generation(0, fingerprint, probe.hex())
 
 
 @dataclass(slots=True)
@@ -181,7 +157,7 @@ class _Refresh:
         pending = self.known.pending
         if pending is None:
             return 0, 0
-        if not self.options.new and not self._different(pending.generation):
+        if not self.options.new and not differences(pending.generation, self.made):
             self.progress.step("finishing the interrupted refresh")
             return pending.embed, self._finish(pending, again=True)
         self._abandon(pending)
@@ -197,19 +173,12 @@ class _Refresh:
         """Whether the input is no longer the one that was planned: its errors may be gone."""
         return list(pending.inputs) != self.source.fingerprint(self.progress)
 
-    def _different(self, old: Generation) -> list[str]:
-        """Return why vectors of now cannot be among those of ``old``; empty if they can."""
-        found = list(record.differences(old.fingerprint, self.made.fingerprint))
-        if not found and not _similar(old.probe, self.made.probe):
-            found = ["the model behind this name gives other vectors"]
-        return found
-
     def _plan(self) -> tuple[Counts, Pending | None]:
         """Compare the input with what the sink holds; return None if there is nothing to do."""
         (self.folder / PENDING).remove_all()
         (self.folder / PENDING).make()
         base = self.known.current
-        why = self._different(base) if base else []
+        why = differences(base, self.made) if base else []
         if base and not why and not self.options.new:
             with self._opened() as sink:
                 there = sink.holds(base.number)
@@ -315,11 +284,3 @@ class _Refresh:
     def _remember(self, **changed: Any) -> None:
         self.known = replace(self.known, **changed)
         self.known.write(self.folder)
-
-
-def _similar(one: str, other: str) -> bool:
-    """Whether two vectors point the same way."""
-    import numpy as np
-
-    a, b = (np.frombuffer(bytes.fromhex(text), "<f4").astype("f8") for text in (one, other))
-    return len(a) == len(b) and bool(a @ b >= _SAME * np.linalg.norm(a) * np.linalg.norm(b))
