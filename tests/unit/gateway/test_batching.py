@@ -250,7 +250,7 @@ def test_a_batch_that_failed_is_computed_when_there_is_new_work(
 
 
 def test_answers_do_not_stay_in_memory(tmp_path: Path) -> None:
-    size, rows = 500_000, 60
+    size, rows = 200_000, 60
 
     async def main() -> None:
         answered = 0
