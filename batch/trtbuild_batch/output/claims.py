@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from trtbuild.wire.failures import UNREADABLE
 from trtbuild_batch.places import Place
 
 _RENEWALS = 4  # in the time that a claim lasts
@@ -103,5 +104,5 @@ class Claims:
     def _lapses(self, part: int, generation: int) -> float:
         try:
             return float(json.loads(self._file(part, generation).read() or b"{}")["until"])
-        except (ValueError, LookupError, TypeError):
+        except UNREADABLE:
             return 0.0  # removed, or of a disk that was full

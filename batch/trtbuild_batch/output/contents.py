@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trtbuild.wire.failures import UNREADABLE
 from trtbuild_batch.output import journal, locking, parts
 from trtbuild_batch.output.record import Record
 from trtbuild_batch.places import Place
@@ -130,19 +131,20 @@ def _rates(scratch: Path) -> Iterator[float]:
             found = json.loads(path.read_bytes())
             if time.time() - found["at"] < _FRESH and found["rows_per_s"]:
                 yield float(found["rows_per_s"])
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, *UNREADABLE):
             continue
 
 
 def remember(folder: Place, options: dict[str, Any]) -> None:
     """Keep the options of the last run, for those who try its errors again."""
-    (folder / "_options.json").write(json.dumps(options, indent=2, ensure_ascii=False).encode())
+    text = json.dumps(options, indent=2, ensure_ascii=False)
+    (folder / "_options.json").write(text.encode("utf-8", "backslashreplace"))
 
 
 def remembered(folder: Place) -> dict[str, Any]:
     """Return the options of the last run; empty if they are lost."""
     try:
         found = json.loads((folder / "_options.json").read() or b"{}")
-    except ValueError:
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}

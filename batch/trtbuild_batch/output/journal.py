@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trtbuild.wire.failures import UNREADABLE
 from trtbuild_batch.engine import Outcome, Receipt
 from trtbuild_batch.output.locking import take
 
@@ -74,7 +75,7 @@ class Journal:
             if good:
                 try:
                     row, receipt = _receipt(found)
-                except (LookupError, TypeError, ValueError):
+                except UNREADABLE:
                     break
                 self.known.setdefault(row, self.kept(receipt))
             good += len(line)
@@ -158,7 +159,7 @@ def _parsed(line: bytes) -> Any:
         return None
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trtbuild.errors import BuildError, UsageError
+from trtbuild.wire.failures import UNREADABLE
 from trtbuild_batch.places import Place
 
 NAME = "_job.json"
@@ -61,7 +62,8 @@ class Record:
     def render(self) -> bytes:
         """Return the content of the file; the same job has the same bytes."""
         text = json.dumps({"version": _VERSION, **asdict(self)}, indent=2, ensure_ascii=False)
-        return (text + "\n").encode()
+        # Half a pair of surrogates, as in a prompt that is not UTF-8, becomes an escape of JSON.
+        return (text + "\n").encode("utf-8", "backslashreplace")
 
 
 def read(folder: Place) -> Record | None:
@@ -79,9 +81,11 @@ def read(folder: Place) -> Record | None:
         if version != _VERSION:
             raise ValueError(f"version {version!r} is unknown")
         record = Record(**found)
+        if any(type(number) is not int for number in (*record.starts, record.part_rows)):
+            raise ValueError("a number of rows is none")
         if record.part_rows < 1 or record.rows < 1 or not isinstance(record.fingerprint, dict):
             raise ValueError("a value cannot be")
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except UNREADABLE as error:
         raise BuildError(
             f"{folder / NAME} is damaged: {error}",
             fix="restore it, or choose another directory with -o",

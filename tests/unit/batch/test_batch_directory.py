@@ -18,9 +18,12 @@ import pytest
 from support.batch_jobs import rows_of, texts, write_lines
 from support.batch_server import BatchServer
 from support.command_line import trtbuild
+from trtbuild.errors import BuildError
 from trtbuild.wire.failures import UNREADABLE
 from trtbuild_batch.engine import Outcome, Receipt
 from trtbuild_batch.jobs.preparing import require_usable
+from trtbuild_batch.output import contents, record
+from trtbuild_batch.output.claims import Claims
 from trtbuild_batch.output.journal import Journal, count
 from trtbuild_batch.output.parts import Layout
 from trtbuild_batch.output.record import Record
@@ -142,6 +145,39 @@ def test_two_that_publish_a_part_at_once_do_not_mix_it(tmp_path: Path) -> None:
         assert part.read() == b"second, and longer"
     assert part.read() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == [part.name]
+
+
+_RECORD = '{"version": 1, "fingerprint": {}, "starts": %s, "part_rows": 1, "output": "text"}'
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, _RECORD % "[1e999]", _RECORD % "[0, 5.5]"])
+def test_a_record_that_is_damaged_is_an_error(content: str, tmp_path: Path) -> None:
+    (tmp_path / "_job.json").write_text(content)
+    with pytest.raises(BuildError, match="is damaged"):
+        record.read(place(str(tmp_path)))
+
+
+def test_a_prompt_that_is_not_utf8_can_be_recorded(tmp_path: Path) -> None:
+    made = Record({"prompt": "a\udcff \u00e9"}, [0, 1], 1, "text")
+    (tmp_path / "_job.json").write_bytes(made.render())
+    assert record.read(place(str(tmp_path))) == made
+    contents.remember(place(str(tmp_path)), {"prompt": "a\udcff"})
+    assert contents.remembered(place(str(tmp_path))) == {"prompt": "a\udcff"}
+
+
+def test_what_is_damaged_beside_a_job_counts_for_nothing(tmp_path: Path) -> None:
+    deep, here = "[" * 100_000, place(str(tmp_path))
+    for name in ("_options.json", ".progress-0.json", ".claim-00001.1"):
+        (tmp_path / name).write_text(deep)
+    assert contents.remembered(here) == {}
+    assert list(contents._rates(tmp_path)) == []
+    assert Claims(here).take(1)
+    for line in (deep, '{"row": 1e999, "n": 1, "ms": 1, "text": "x"}'):
+        path = tmp_path / "journal"
+        path.write_text(f'{{"job": "k"}}\n{line}\n')
+        journal = Journal(path, "k")
+        assert journal.open() and not journal.known
+        journal.close()
 
 
 def test_counts_that_no_column_holds_are_left_out() -> None:
