@@ -29,9 +29,9 @@ SLACK_SECONDS = 30
 
 _EXIT = "--exit-timeout-secs="
 _PERIOD = 10
-# With a counter of work a silent engine is known after one short request; without one, only a
-# long silence tells it from a busy one.
-_SECONDS, _FAILURES = 5, 3
+# With a counter of work a silent engine is known after one short request, two seconds in all;
+# without one, only a long silence tells it from a busy one.
+_SECONDS, _FAILURES = 1.5, 3
 _SECONDS_BLIND, _FAILURES_BLIND = 30, 5
 
 
@@ -80,7 +80,7 @@ def workload(facts: Facts, settings: Settings) -> Workload:
     place = place_of(facts, settings)
     probe = _probe(facts, place)
     failures = _FAILURES if _sees_work(probe) else _FAILURES_BLIND
-    seconds = probe["timeout"] + 5  # for the interpreter's start
+    seconds = max(_PERIOD, probe["timeout"] + 5)  # for the interpreter's start, on a busy node
     beside = f"127.0.0.1:{HTTP}"
     gateway = (
         gateway_container(settings, beside, SLACK_SECONDS) if settings.gateway.enabled else None
