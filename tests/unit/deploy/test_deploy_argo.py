@@ -173,6 +173,8 @@ def test_blue_and_green_are_measured_before_the_old_one_goes(tmp_path: Path) -> 
 
 def test_each_environment_is_an_application(tmp_path: Path) -> None:
     found = files(tmp_path, FULL)
+    for file in ("application.yaml", "applicationset.yaml"):
+        require_valid(found[file], "1.34")
     several = found["applicationset.yaml"]["spec"]
     elements = several["generators"][0]["list"]["elements"]
     assert [one["environment"] for one in elements] == ["dev", "staging", "prod"]
