@@ -58,8 +58,8 @@ def runtime_stays(model: Model) -> Problems:
     "a library in a model's directory is a shared library",
     fix="build it again for Linux and copy the file itself, or remove it",
     mirrors="SharedLibrary::OpenLibraryHandle",
-    bad={"m/1/batchstrategy.so": "a text"},
-    good={"m/1/batchstrategy.so": "\x7fELF, and the rest of a shared library"},
+    bad={"m/1/batchstrategy.so": "#!/bin/sh\n" + "# a build script\n" * 10},
+    good={"m/1/libother.so": "a text, which the server does not load"},
 )
 def library_is_one(model: Model) -> Problems:
     """The server loads three files from a version or the model's directory: ``runtime``,
