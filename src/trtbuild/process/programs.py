@@ -97,7 +97,7 @@ def _watch(leader: int) -> None:
     A stub of Triton's Python backend that is in a call to its server when that is killed waits for
     the answer forever.
     """
-    for child in _children.values():
+    for child in list(_children.values()):  # other threads start programs, too
         child.poll()  # the shells of servers that ended
     shell = subprocess.Popen(
         ["/bin/sh", "-c", _WATCH, "watch", *map(str, (leader, _LOOK_SECONDS, _GRACE_SECONDS))],

@@ -270,6 +270,22 @@ def test_a_server_that_cannot_be_watched_does_not_run(
     assert started and not runs(started[0])
 
 
+def test_several_threads_start_servers_at_once(
+    start: Callable[..., tuple[int, float, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ending(subprocess.Popen[bytes]):
+        """While it is asked whether it runs, another thread starts a program."""
+
+        def poll(self) -> int | None:
+            programs._children[-2] = self
+            return super().poll()
+
+    with Ending(["true"]) as ended:
+        monkeypatch.setattr(programs, "_children", {-1: ended})
+        pid, started, _ = start(SLEEP)
+    assert process.is_alive(pid, started)
+
+
 def test_a_child_in_a_session_of_its_own_is_found_by_its_mark(
     start: Callable[..., tuple[int, float, str]],
 ) -> None:
