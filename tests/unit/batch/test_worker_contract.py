@@ -122,6 +122,7 @@ def numbered(count: int) -> list[Sent]:
     return [(chat(f"text {n}"), {"x-request-id": f"r{n}"}) for n in range(count)]
 
 
+@pytest.mark.slow
 def test_a_message_becomes_an_answer_or_a_dead_letter(queues: Queues, server: BatchServer) -> None:
     server.decide = lambda text, _: {"poison": 500, "refused": 400}.get(text, 200)
     line = {"custom_id": "line", "method": "POST", "url": "/v1/embeddings",
