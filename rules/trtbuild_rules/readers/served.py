@@ -43,10 +43,9 @@ def engines(model: Model) -> Iterator[ModelJson]:
 
 def release_of(model: Model) -> str:
     """The vLLM release that serves a model, empty when unknown."""
-    lock = model.repository.lock
-    owner = lock.owner(model.name)
-    if owner and not model.repository.options.triton:
-        return lock.models[owner].versions.get("vllm", "")
+    locked = _locked(model, "vllm")
+    if locked is not None:
+        return locked
     try:
         row = toolchain.load(model.triton) if model.triton else toolchain.newest()
     except UsageError:
@@ -56,14 +55,22 @@ def release_of(model: Model) -> str:
 
 def trtllm_release_of(model: Model) -> str:
     """The TensorRT-LLM release that serves a model, empty when unknown."""
-    lock = model.repository.lock
-    owner = lock.owner(model.name)
-    if owner and not model.repository.options.triton:
-        return lock.models[owner].versions.get("tensorrt-llm", "")
+    locked = _locked(model, "tensorrt-llm")
+    if locked is not None:
+        return locked
     try:
         return toolchain.load(model.triton).trtllm if model.triton else ""
     except UsageError:
         return ""
+
+
+def _locked(model: Model, program: str) -> str | None:
+    """The release in the lock; None for a model without one, or if a release was asked for."""
+    lock = model.repository.lock
+    owner = lock.owner(model.name)
+    if not owner or model.repository.options.triton:
+        return None
+    return lock.models[owner].versions.get(program, "")
 
 
 def reading_of(model: Model) -> Reading | None:
