@@ -10,11 +10,11 @@ import typer
 
 from trtbuild.cli import options
 from trtbuild.cli.values import Group, Program
+from trtbuild_deploy.cli.verify import EXAMPLES, Repository, verify
 
 if TYPE_CHECKING:
     from trtbuild_deploy.jobs.render import Deployment
 
-_Repository = Annotated[Path, typer.Argument(help="Model repository with its trtbuild.lock.")]
 _File = Annotated[
     Path | None, typer.Option("--file", "-f", help="The settings, such as those of --example.")
 ]
@@ -64,20 +64,6 @@ Examples
   trtbuild deploy {name} model_repository -f deploy.yaml -o deploy/{name} --dry-run --json
 """
 
-_VERIFY = """
-Examples
-
-  trtbuild deploy verify model_repository --url 127.0.0.1:8000 --metrics http://127.0.0.1:8002/metrics
-
-  trtbuild deploy verify model_repository --url chat.example.org --gateway https://chat.example.org
-
-  trtbuild deploy verify model_repository --url 127.0.0.1:8000 --during "docker compose restart server"
-
-  trtbuild deploy verify model_repository --url 127.0.0.1:8000 --golden golden.jsonl
-
-  trtbuild deploy verify model_repository --url 127.0.0.1:8000 --traces http://127.0.0.1:3200
-"""  # noqa: E501 - commands to copy
-
 
 class _Targets(Group):
     """Names the nearest target for one that does not exist."""
@@ -108,7 +94,7 @@ def register(app: typer.Typer) -> None:
     group.command("diff", epilog=example)(diff)
     example = "Examples\n\n  trtbuild deploy check deploy/helm"
     group.command("check", epilog=example)(check)
-    group.command("verify", epilog=_VERIFY)(verify)
+    group.command("verify", epilog=EXAMPLES)(verify)
     example = "Examples\n\n  trtbuild deploy facts model_repository --json"
     group.command("facts", epilog=example)(facts)
     group.command("schema", epilog="Examples\n\n  trtbuild deploy schema > deploy.schema.json")(
@@ -133,7 +119,7 @@ def writer(target: str) -> Callable[..., None]:
     """The command that writes a target's files."""
 
     def write(
-        repo: _Repository,
+        repo: Repository,
         *,
         out: _Out,
         file: _File = None,
@@ -176,7 +162,7 @@ def _report(deployment: Deployment, out: Path, *, written: bool, as_json: bool) 
 
 
 def diff(
-    repo: _Repository,
+    repo: Repository,
     *,
     out: _Written,
     file: _File = None,
@@ -240,55 +226,7 @@ def check(
         raise typer.Exit(ExitCode.REPOSITORY)
 
 
-def verify(
-    repo: _Repository,
-    *,
-    url: Annotated[str, typer.Option(help="HTTP address of the server.")],
-    metrics: Annotated[
-        list[str] | None, typer.Option(help="Address of a page with metrics; repeatable.")
-    ] = None,
-    gateway: Annotated[str, typer.Option(help="Address of the gateway.")] = "",
-    during: Annotated[
-        str, typer.Option(help="Command that restarts the deployment and must cut no open stream.")
-    ] = "",
-    golden: Annotated[
-        Path | None, typer.Option(help="JSONL with prompts and what the answers must contain.")
-    ] = None,
-    traces: Annotated[
-        str, typer.Option(help="Address of Jaeger's or Tempo's API, where a trace must arrive.")
-    ] = "",
-    as_json: options.AsJson = False,
-) -> None:
-    """Verify what is really deployed: answers, streams, the metrics of every signal, a restart, a
-    trace.
-
-    Exits with 7 when a check fails. The gateway's API key is read from TRTBUILD_API_KEY.
-    """
-    from trtbuild.cli.output import print_json, progress
-    from trtbuild_deploy.jobs import tracing, verifying
-    from trtbuild_deploy.jobs.addresses import Addresses
-    from trtbuild_deploy.jobs.golden import ask_golden, read_golden
-    from trtbuild_deploy.jobs.steps import require_passed
-
-    prompts = read_golden(golden) if golden else ()
-    with progress() as bars:
-        addresses = Addresses(url, tuple(metrics or ()), gateway, traces)
-        steps = verifying.verify(repo, addresses, during=during, progress=bars)
-        steps += ask_golden(repo, url, prompts, bars)
-        if traces:
-            bars.step("waiting for a trace")
-            steps += (tracing.trace_arrives(repo, addresses),)
-    if as_json:
-        print_json(steps)
-    else:
-        for step in steps:
-            typer.echo(f"{'ok  ' if step.ok else 'FAIL'} {step.name}: {step.said}")
-            if step.fix:
-                typer.echo(f"     fix: {step.fix}")
-    require_passed(steps)
-
-
-def facts(repo: _Repository, *, as_json: options.AsJson = False) -> None:
+def facts(repo: Repository, *, as_json: options.AsJson = False) -> None:
     """Print the facts that every target is made from, and which metrics exist."""
     from trtbuild.cli.output import human_bytes, print_json
     from trtbuild_deploy.facts import read_facts

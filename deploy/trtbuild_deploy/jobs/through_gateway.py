@@ -38,20 +38,15 @@ def of_gateway(facts: Facts, address: str) -> Iterator[Step]:
 
 
 async def _listed(facts: Facts, url: str, headers: Mapping[str, str]) -> Step:
-    name, asked = "the gateway lists the models", f"{url}/v1/models"
-    try:
-        async with TritonHttp(url, headers=headers, seconds=_SECONDS) as client:
-            response = await client.fetch("GET", "/v1/models")
-    except WireError as error:
-        return unanswered(name, asked, error)
-    text = response.body.decode("utf-8", "replace")
-    if not response.good:
-        return refused(name, asked, response.status, text)
+    name = "the gateway lists the models"
+    text = await _fetched(name, url, "/v1/models", headers)
+    if isinstance(text, Step):
+        return text
     try:
         listed = {str(one["id"]) for one in json.loads(text)["data"]}
     except (ValueError, LookupError, TypeError):
         fix = "check --gateway: what answers there is not a gateway"
-        return Step(name, False, f"{asked}: no list of models: {shown(text)}", fix)
+        return Step(name, False, f"{url}/v1/models: no list of models: {shown(text)}", fix)
     lacking = [model.name for model in facts.models if model.name not in listed]
     said = f"{', '.join(lacking)} missing" if lacking else f"{len(facts.models)} of them"
     return Step(name, not lacking, said, "see its /health/ready" if lacking else "")
@@ -74,19 +69,27 @@ async def _through(model: ModelFacts, url: str, headers: Mapping[str, str]) -> S
 
 
 async def _embedded(model: ModelFacts, url: str, headers: Mapping[str, str]) -> Step:
-    name, asked = f"{model.name} answers through the gateway", f"{url}/v1/embeddings"
+    name = f"{model.name} answers through the gateway"
     body = json.dumps({"model": model.name, "input": "Hello"}).encode()
-    try:
-        async with TritonHttp(url, headers=headers, seconds=_SECONDS) as client:
-            answer = await client.fetch("POST", "/v1/embeddings", body)
-    except WireError as error:
-        return unanswered(name, asked, error)
-    text = answer.body.decode("utf-8", "replace")
-    if not answer.good:
-        return refused(name, asked, answer.status, text)
+    text = await _fetched(name, url, "/v1/embeddings", headers, body)
+    if isinstance(text, Step):
+        return text
     try:
         size = len(json.loads(text)["data"][0]["embedding"])
     except (ValueError, LookupError, TypeError):
         size = 0
     said = f"a vector of {size} numbers" if size else f"no vector: {shown(text)}"
     return Step(name, size > 0, said, "" if size else "see the gateway's log")
+
+
+async def _fetched(
+    name: str, url: str, path: str, headers: Mapping[str, str], body: bytes = b""
+) -> str | Step:
+    """The text of an answer, or the step ``name`` failed; a body is sent by POST."""
+    try:
+        async with TritonHttp(url, headers=headers, seconds=_SECONDS) as client:
+            answer = await client.fetch("POST" if body else "GET", path, body)
+    except WireError as error:
+        return unanswered(name, url + path, error)
+    text = answer.body.decode("utf-8", "replace")
+    return text if answer.good else refused(name, url + path, answer.status, text)
