@@ -51,7 +51,7 @@ def render(target: str, repository: Path, settings_file: Path | None) -> Deploym
     found = find_target(target)
     settings = load_settings(settings_file)
     facts = read_facts(repository, image=settings.image)
-    require_sound(facts, settings)
+    require_sound(facts, settings, str(settings_file or SETTINGS_NAME))
     if reasons := tuple(found.reasons_against(facts, settings)):
         raise UnsupportedError(
             reasons[0] if len(reasons) == 1 else f"{target} cannot deploy this repository",

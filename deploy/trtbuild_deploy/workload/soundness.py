@@ -7,18 +7,22 @@ from collections.abc import Iterator
 
 from trtbuild.errors import RecipeError
 from trtbuild_deploy.facts import Facts
-from trtbuild_deploy.settings import Settings
+from trtbuild_deploy.settings import SETTINGS_NAME, Settings
 from trtbuild_deploy.settings.values import IMAGE, quantity_bytes
 from trtbuild_deploy.workload.choices import downloads, gpu_count, name_in
 
 
-def require_sound(facts: Facts, settings: Settings) -> None:
-    """Raise RecipeError with everything in the settings that contradicts itself or the facts."""
+def require_sound(facts: Facts, settings: Settings, file: str = SETTINGS_NAME) -> None:
+    """Raise RecipeError with everything in the settings that contradicts itself or the facts.
+
+    ``file`` is what the settings were read from.
+    """
     found = [*_of_settings(facts, settings), *_of_gpus(facts, settings), *_of_worker(settings)]
     if found:
         raise RecipeError(
             found[0] if len(found) == 1 else f"the deployment has {len(found)} problems",
-            fix="correct deploy.yaml ('trtbuild deploy schema' prints every key and its type)",
+            where=file,
+            fix=f"correct {file} ('trtbuild deploy schema' prints every key and its type)",
             details=tuple(found) if len(found) > 1 else (),
         )
 

@@ -252,3 +252,12 @@ def test_the_example_of_a_target_without_needs_changes_nothing(tmp_path: Path) -
     (tmp_path / "deploy.yaml").write_text(shown.stdout)
     given = load_settings(tmp_path / "deploy.yaml")
     assert given.model_dump() == load_settings(None).model_dump()
+
+
+def test_settings_that_contradict_each_other_name_their_file(tmp_path: Path) -> None:
+    repo, file = deployable(tmp_path), tmp_path / "prod.yaml"
+    file.write_text("autoscaling: {kind: keda}\nreplicas: 3\n")
+    done = trtbuild("deploy", "helm", repo, "-f", file, "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert f"at: {file}" in done.stderr
+    assert f"fix: correct {file}" in done.stderr
